@@ -12,6 +12,7 @@
 //! - `aya` appears only under `sources::kernel`, `bollard` only in `sources::docker`.
 
 pub mod event;
+pub mod sources;
 pub mod fields;
 pub mod observed;
 pub mod detect;
