@@ -11,8 +11,10 @@
 //!   the count is itself an event.
 //! - `aya` appears only under `sources::kernel`, `bollard` only in `sources::docker`.
 
+pub mod sources;
 pub mod event;
 pub mod fields;
 pub mod observed;
+pub mod enrich;
 pub mod detect;
 pub mod alert;

@@ -1,0 +1,3 @@
+//! Sources: each turns what happens on the node into events, sent in batches into the one stream.
+
+pub mod users;
