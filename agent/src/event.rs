@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub use self::{
-    container::{Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort},
+    container::{
+        Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort, RuntimeState,
+    },
     process::{
         Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey,
         Seccomp,
@@ -46,6 +48,10 @@ pub enum Kind {
     Dns(Box<DnsMessage>),
     /// A container changed, or its facts became known.
     Container(Box<ContainerChange>),
+    /// A container runtime can be asked, or no longer.
+    Runtime(RuntimeState),
+    /// The node's user table was read: the text of `/etc/passwd`.
+    Users(Box<str>),
     /// The agent reports about itself.
     Health(Health),
     /// A recorded event of a log source that has no live source yet: all its fields are given.
@@ -126,7 +132,7 @@ impl Kind {
     /// The family whose rules judge this, if any do.
     pub fn log_source(&self) -> Option<LogSource> {
         match self {
-            Self::Fork(_) | Self::Exit(_) => None,
+            Self::Fork(_) | Self::Exit(_) | Self::Runtime(_) | Self::Users(_) => None,
             Self::Exec(_) => Some(LogSource::ProcessCreation),
             Self::Connection(_) => Some(LogSource::NetworkConnection),
             Self::Listen(_) => Some(LogSource::NetworkListen),

@@ -15,5 +15,6 @@ pub mod event;
 pub mod sources;
 pub mod fields;
 pub mod observed;
+pub mod enrich;
 pub mod detect;
 pub mod alert;
