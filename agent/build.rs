@@ -5,7 +5,9 @@ use std::{fs, path::Path};
 use aya_build::{Package, Toolchain};
 
 fn main() -> aya_build::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace holds this crate");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace holds this crate");
     // `cargo xtask setup` writes the nightly that fits the linker; without it, the installed nightly is tried.
     let chosen = root.join("target/tools/bpf-toolchain");
     println!("cargo:rerun-if-changed={}", chosen.display());
