@@ -1,3 +1,4 @@
 //! Sources: each turns what happens on the node into events, sent in batches into the one stream.
 
+pub mod docker;
 pub mod users;
