@@ -37,7 +37,7 @@ pub(super) fn container(inspected: ContainerInspectResponse, runtime: &str) -> C
         kubernetes_api: kubernetes_api(&config),
         image: config.image.unwrap_or_default().into(),
         labels: labels(config.labels),
-        started_at: state.started_at.unwrap_or_default().into(),
+        started_at: started_at(state.started_at),
         init_pid: state.pid.and_then(|pid| pid.try_into().ok()).unwrap_or_default(),
     }
 }
@@ -101,6 +101,12 @@ fn bare(id: String, runtime: &str) -> Container {
 
 fn name(docker_name: &str) -> Box<str> {
     docker_name.trim_start_matches('/').into()
+}
+
+/// Docker writes year 1 for what has never been started.
+fn started_at(started_at: Option<String>) -> Box<str> {
+    let started_at = started_at.filter(|time| !time.starts_with("0001-"));
+    started_at.unwrap_or_default().into()
 }
 
 fn labels(labels: Option<HashMap<String, String>>) -> BTreeMap<String, String> {
@@ -259,6 +265,8 @@ mod tests {
             (container.privileged, container.kubernetes_api, container.init_pid),
             (None, None, 0)
         );
+        let made = inspect(json!({"State": {"Pid": 0, "StartedAt": "0001-01-01T00:00:00Z"}}));
+        assert_eq!(&*made.started_at, "");
         let asked = inspect(json!({"HostConfig": {"PortBindings": {"22/tcp": [{"HostPort": "2222"}], "x": []}}}));
         let port = PublishedPort {
             address: "0.0.0.0".into(),

@@ -134,8 +134,10 @@ impl Tracker {
                     return Step { events, ask: Some(id) };
                 }
                 Told::Die => {
-                    tracked.running_since = None;
-                    events.extend(tracked.change(ContainerAction::Die, time, false));
+                    // After a reconnection the list may have told of the end before the event does.
+                    if tracked.running_since.take().is_some() {
+                        events.extend(tracked.change(ContainerAction::Die, time, false));
+                    }
                 }
                 Told::Destroy => {
                     events.extend(tracked.change(ContainerAction::Destroy, time, false));
@@ -357,6 +359,7 @@ mod tests {
             (Answer("11:00"), ""),
             (Lost, ""),
             (Input::Told(AGAIN), "ask"),
+            (Input::Told(Die), ""),
             (Answer(""), "die"),
             (Lost, ""),
             (Listed(&[]), "destroy"),
