@@ -2,6 +2,7 @@
 
 pub mod kernel;
 pub mod procfs;
+pub mod docker;
 pub mod users;
 
 use tokio::sync::mpsc;

@@ -208,7 +208,8 @@ impl Containers {
         self.entries.insert(Arc::clone(&container.id), entry);
     }
 
-    fn learn_api(&mut self, (ip, port): (IpAddr, u16)) {
+    /// Takes in where a container was told that the Kubernetes API is.
+    pub fn learn_api(&mut self, (ip, port): (IpAddr, u16)) {
         let api = (ip.to_canonical(), port);
         if self.kubernetes_apis.contains(&api) {
             return;
