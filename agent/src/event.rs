@@ -4,6 +4,8 @@ mod container;
 mod process;
 mod socket;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -66,7 +68,7 @@ pub struct Exec {
     /// Its parent at that moment.
     pub parent: ProcessKey,
     /// What it became.
-    pub execution: Execution,
+    pub execution: Arc<Execution>,
 }
 
 /// Something about the agent itself that an operator must know.
