@@ -1,1 +1,20 @@
-//! Tocsin's agent.
+//! Tocsin's agent: sources observe, enrichers add facts, rules judge, sinks deliver.
+//!
+//! The modules stand in the order in which an event meets them.
+//!
+//! # Invariants
+//!
+//! - Only `sources` and `sinks` do I/O. `enrich` reads what the sources have told it, never waits and opens nothing.
+//!   `detect` and `alert` are functions of their arguments.
+//! - No stage knows where an event came from: rules see a log source and fields, sinks see alerts.
+//! - Nothing blocks the kernel ring's reader for long; what the ring cannot hold is counted by the kernel programs, and
+//!   the count is itself an event.
+//! - `aya` appears only under `sources::kernel`, `bollard` only in `sources::docker`.
+
+pub mod event;
+pub mod sources;
+pub mod fields;
+pub mod observed;
+pub mod enrich;
+pub mod detect;
+pub mod alert;

@@ -1,0 +1,145 @@
+//! What flows: an [`Event`] is one thing that a source saw, before anybody has thought about it.
+
+mod container;
+mod process;
+mod socket;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+pub use self::{
+    container::{
+        Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort, RuntimeState,
+    },
+    process::{
+        Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey,
+        Seccomp,
+    },
+    socket::{Connection, DnsMessage, Endpoint, Listener, Owner, Protocol},
+};
+
+/// One thing that happened, or that already stood when the agent started.
+#[derive(Debug)]
+pub struct Event {
+    /// When it happened (for what already stood: when it was seen).
+    pub time: Timestamp,
+    /// It stood before the agent started: the start-up scan found it.
+    pub startup: bool,
+    /// What happened.
+    pub kind: Kind,
+    /// The fields of a recorded event, by the names that rules use. They come before all that would be worked out.
+    pub given: Option<Box<Map<String, Value>>>,
+}
+
+/// What can happen. Everything that rules do not see (a fork, an exit) keeps the tables true.
+#[derive(Debug)]
+pub enum Kind {
+    /// A process made another.
+    Fork(Fork),
+    /// A process ran a program.
+    Exec(Box<Exec>),
+    /// A process ended.
+    Exit(Exit),
+    /// A connection was opened or accepted, or a first datagram sent.
+    Connection(Box<Connection>),
+    /// A socket listens.
+    Listen(Box<Listener>),
+    /// A DNS query or answer passed.
+    Dns(Box<DnsMessage>),
+    /// A container changed, or its facts became known.
+    Container(Box<ContainerChange>),
+    /// A container runtime can be asked, or no longer.
+    Runtime(RuntimeState),
+    /// The node's user table was read: the text of `/etc/passwd`.
+    Users(Box<str>),
+    /// The agent reports about itself.
+    Health(Health),
+    /// A recorded event of a log source that has no live source yet: all its fields are given.
+    Recorded(LogSource),
+}
+
+/// A process ran a program.
+#[derive(Debug)]
+pub struct Exec {
+    /// Who.
+    pub process: ProcessKey,
+    /// Its parent at that moment.
+    pub parent: ProcessKey,
+    /// What it became.
+    pub execution: Execution,
+}
+
+/// Something about the agent itself that an operator must know.
+#[derive(Debug)]
+pub struct Health {
+    /// A short stable name: `loss`, `sensor-off`, `source-down`, `rules-refused`.
+    pub kind: &'static str,
+    /// What is lost and why, in one line.
+    pub detail: String,
+}
+
+/// A family of events as Sigma names it. Each has a rule engine of its own, so that no rule sees a foreign event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LogSource {
+    /// `product: linux, category: process_creation`
+    ProcessCreation,
+    /// `product: linux, category: network_connection`
+    NetworkConnection,
+    /// `product: linux, category: network_listen`
+    NetworkListen,
+    /// `category: dns_query`
+    DnsQuery,
+    /// `product: docker, category: container`
+    Container,
+    /// `category: webserver`
+    Webserver,
+    /// `product: tocsin, service: health`
+    Health,
+}
+
+impl LogSource {
+    /// Every family, in the order of the table in DESIGN.md.
+    pub const ALL: [Self; 7] = [
+        Self::ProcessCreation,
+        Self::NetworkConnection,
+        Self::NetworkListen,
+        Self::DnsQuery,
+        Self::Container,
+        Self::Webserver,
+        Self::Health,
+    ];
+
+    /// The name that records carry under `category`: Sigma's category, or `health` where Sigma has none.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ProcessCreation => "process_creation",
+            Self::NetworkConnection => "network_connection",
+            Self::NetworkListen => "network_listen",
+            Self::DnsQuery => "dns_query",
+            Self::Container => "container",
+            Self::Webserver => "webserver",
+            Self::Health => "health",
+        }
+    }
+
+    /// The family of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.name() == name)
+    }
+}
+
+impl Kind {
+    /// The family whose rules judge this, if any do.
+    pub fn log_source(&self) -> Option<LogSource> {
+        match self {
+            Self::Fork(_) | Self::Exit(_) | Self::Runtime(_) | Self::Users(_) => None,
+            Self::Exec(_) => Some(LogSource::ProcessCreation),
+            Self::Connection(_) => Some(LogSource::NetworkConnection),
+            Self::Listen(_) => Some(LogSource::NetworkListen),
+            Self::Dns(_) => Some(LogSource::DnsQuery),
+            Self::Container(_) => Some(LogSource::Container),
+            Self::Health(_) => Some(LogSource::Health),
+            Self::Recorded(source) => Some(*source),
+        }
+    }
+}

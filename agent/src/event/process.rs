@@ -1,0 +1,282 @@
+//! A process and what it runs, as the kernel tells it.
+
+use std::{net::IpAddr, sync::Arc};
+
+use jiff::Timestamp;
+
+/// A process for as long as the node is up: a pid alone comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProcessKey {
+    /// The process id (the kernel's tgid) as the node sees it.
+    pub pid: u32,
+    /// When it started, in clock ticks (1/100 s) since boot: what `/proc/PID/stat` can tell as well.
+    pub start: u64,
+}
+
+/// A process was made by another.
+#[derive(Debug)]
+pub struct Fork {
+    /// The new process.
+    pub child: ProcessKey,
+    /// Who made it.
+    pub parent: ProcessKey,
+}
+
+/// A process ended: its last thread is gone.
+#[derive(Debug)]
+pub struct Exit {
+    /// Who.
+    pub process: ProcessKey,
+    /// As `wait` reports it: the exit status in bits 8 to 15, a killing signal in bits 0 to 6.
+    pub code: u32,
+}
+
+/// A node of the process tree: one process running one program. A process that runs another program becomes another
+/// node, while its children keep the parent that they were made by.
+#[derive(Debug)]
+pub struct Process {
+    /// Who.
+    pub key: ProcessKey,
+    /// Who made it, up to PID 1; `None` where the agent could not know.
+    pub parent: Option<Arc<Process>>,
+    /// What it runs; shared with the parent until it runs a program of its own.
+    pub execution: Arc<Execution>,
+    /// The container it belongs to: by its cgroup when it ran, else as its parent.
+    pub container: Option<Arc<str>>,
+    /// It left its container's cgroup and still belongs to that container.
+    pub escaped_cgroup: bool,
+    /// How many ancestors it has.
+    pub depth: u16,
+}
+
+impl Process {
+    /// Its parent, that one's parent, and so on up to PID 1.
+    pub fn ancestors(&self) -> impl Iterator<Item = &Process> {
+        std::iter::successors(self.parent.as_deref(), |process| process.parent.as_deref())
+    }
+}
+
+/// The facts of one execution, taken in the kernel when the new program was in place.
+#[derive(Clone, Debug, Default)]
+pub struct Execution {
+    /// When it ran.
+    pub time: Timestamp,
+    /// The path of the executable as its mount namespace has it; for a file that lives in memory `memfd:NAME`.
+    pub exe: Box<str>,
+    /// The arguments, joined by spaces, at most 32 KiB.
+    pub command_line: Box<str>,
+    /// Arguments were left out: there were more than 32 KiB, or they could not be read.
+    pub command_line_cut: bool,
+    /// The working directory.
+    pub directory: Box<str>,
+    /// The path that was given to `execve`: the script, where an interpreter runs one.
+    pub invoked: Box<str>,
+    /// An interpreter runs `invoked`, which is a script.
+    pub script: bool,
+    /// The file behind `exe`.
+    pub file: ExeFlags,
+    /// Inode number of the executable.
+    pub inode: u64,
+    /// Device of the executable: major << 20 | minor, as the kernel keeps it.
+    pub device: u32,
+    /// When the executable was last written, in seconds since 1970.
+    pub modified: i64,
+    /// Whose rights it has.
+    pub credentials: Credentials,
+    /// The controlling terminal's name (`pts3`), empty without one.
+    pub tty: Box<str>,
+    /// The session's id.
+    pub session: u32,
+    /// The process id inside its own pid namespace.
+    pub pid_in_namespace: u32,
+    /// Its namespaces.
+    pub namespaces: Namespaces,
+    /// Whether system calls are filtered.
+    pub seccomp: Seccomp,
+    /// What standard input, output and error are.
+    pub stdio: [Descriptor; 3],
+    /// Id of the cgroup in the unified hierarchy; 0 if unknown.
+    pub cgroup_id: u64,
+    /// Path of the cgroup that tells most: the unified hierarchy's, else a version 1 controller's.
+    pub cgroup: Box<str>,
+    /// Where the environment of a container's first process says that the Kubernetes API is
+    /// (`KUBERNETES_SERVICE_HOST`).
+    pub kubernetes_api: Option<(IpAddr, u16)>,
+}
+
+/// What kind of file an executable is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts about a file")]
+pub struct ExeFlags {
+    /// No directory holds it any more.
+    pub deleted: bool,
+    /// It never had a path: made by `memfd_create`.
+    pub memfd: bool,
+    /// It lies on an overlay file system (as containers' images do) …
+    pub overlay: bool,
+    /// … in the upper layer: it was added or changed after the image was made.
+    pub upper_layer: bool,
+}
+
+/// User ids and capabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real user id in the initial user namespace.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// The user id at login, which no later change of user alters.
+    pub login_uid: Option<u32>,
+    /// What it may do now.
+    pub effective: Capabilities,
+    /// What it could ever gain.
+    pub bounding: Capabilities,
+}
+
+/// A set of capabilities: bit N is the capability of that number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(pub u64);
+
+/// The capabilities in the order of their numbers (`include/uapi/linux/capability.h`).
+#[rustfmt::skip] // a table by number
+const CAPABILITIES: [&str; 41] = [
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID",
+    "SETUID", "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW",
+    "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT",
+    "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD",
+    "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG",
+    "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+];
+
+impl Capabilities {
+    /// What every container runtime that gives "all" gives: up to `AUDIT_READ`. The later ones are parts of
+    /// `SYS_ADMIN` and `SYS_PTRACE` that older runtimes (Docker 20.10) do not know.
+    pub const KNOWN_TO_ALL_RUNTIMES: Self = Self((1 << 38) - 1);
+
+    /// Their names as Docker and Kubernetes write them, without `CAP_`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        CAPABILITIES
+            .iter()
+            .enumerate()
+            .filter(move |(number, _)| self.0 >> number & 1 == 1)
+            .map(|(_, name)| *name)
+    }
+
+    /// The set of those names; unknown names are passed over.
+    pub fn from_names<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let number = |name: &str| {
+            CAPABILITIES
+                .iter()
+                .position(|known| *known == name.trim_start_matches("CAP_"))
+        };
+        Self(names.filter_map(number).fold(0, |set, number| set | 1 << number))
+    }
+
+    /// Holds at least those of `other`.
+    pub fn contain(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// Inode numbers of namespaces, as `/proc/PID/ns` shows them; 0 if unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Mounts.
+    pub mount: u32,
+    /// Process ids.
+    pub pid: u32,
+    /// Network.
+    pub network: u32,
+    /// Host name.
+    pub uts: u32,
+    /// System V IPC.
+    pub ipc: u32,
+    /// Cgroup.
+    pub cgroup: u32,
+    /// Users.
+    pub user: u32,
+}
+
+impl Namespaces {
+    /// The inode of the user namespace that the kernel boots with (`PROC_USER_INIT_INO`, `include/linux/proc_ns.h`).
+    pub const INITIAL_USER: u32 = 0xEFFF_FFFD;
+
+    /// Whether these are the users of the node itself; `None` if not known.
+    pub fn in_initial_user(&self) -> Option<bool> {
+        (self.user != 0).then_some(self.user == Self::INITIAL_USER)
+    }
+}
+
+/// The seccomp mode of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// Every system call is allowed.
+    Disabled,
+    /// Four system calls are allowed.
+    Strict,
+    /// A filter decides.
+    Filter,
+}
+
+impl Seccomp {
+    /// As rules see it under `process.seccomp`.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Unknown => None,
+            Self::Disabled => Some("disabled"),
+            Self::Strict => Some("strict"),
+            Self::Filter => Some("filter"),
+        }
+    }
+}
+
+/// What a file descriptor refers to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Descriptor {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// Nothing: closed.
+    Closed,
+    /// A file on a disk, or a directory.
+    File,
+    /// A pipe.
+    Pipe,
+    /// A terminal.
+    Terminal,
+    /// `/dev/null`.
+    Null,
+    /// Another device.
+    Device,
+    /// An IPv4 or IPv6 socket: what a reverse shell has.
+    InternetSocket,
+    /// Any other socket.
+    Socket,
+    /// Something without a file: epoll, eventfd and the like.
+    Anonymous,
+}
+
+impl Descriptor {
+    /// As rules see it under `process.stdin` and its like.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Unknown => None,
+            Self::Closed => Some("closed"),
+            Self::File => Some("file"),
+            Self::Pipe => Some("pipe"),
+            Self::Terminal => Some("terminal"),
+            Self::Null => Some("null"),
+            Self::Device => Some("device"),
+            Self::InternetSocket => Some("internet-socket"),
+            Self::Socket => Some("socket"),
+            Self::Anonymous => Some("anonymous"),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Sockets: who talks to whom, who listens, what names are asked for.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::ProcessKey;
+
+/// Who owns a socket, as far as the kernel could tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The process; `None` where only its cgroup is known.
+    pub process: Option<ProcessKey>,
+    /// Id of the cgroup in the unified hierarchy; 0 if unknown.
+    pub cgroup_id: u64,
+    /// Inode of the network namespace; 0 if unknown.
+    pub network_namespace: u32,
+    /// The real user id.
+    pub uid: u32,
+}
+
+/// An address and a port.
+pub type Endpoint = SocketAddr;
+
+/// The transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// As rules see it under `Protocol`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// A connection was opened (or tried), accepted, or a first datagram sent.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who: for an accepted connection, the owner of the listening socket.
+    pub owner: Owner,
+    /// The transport.
+    pub protocol: Protocol,
+    /// This side opened it.
+    pub initiated: bool,
+    /// Where it comes from; `None` while the kernel has not chosen.
+    pub source: Option<Endpoint>,
+    /// Where it goes to.
+    pub destination: Endpoint,
+}
+
+/// A TCP socket listens.
+#[derive(Debug)]
+pub struct Listener {
+    /// Who.
+    pub owner: Owner,
+    /// Where.
+    pub address: Endpoint,
+    /// What a look at the listener found out, such as `docker-api-open`.
+    pub finding: Option<Box<str>>,
+}
+
+/// A DNS query or its answer.
+#[derive(Debug)]
+pub struct DnsMessage {
+    /// Who asked.
+    pub owner: Owner,
+    /// The name server.
+    pub server: Endpoint,
+    /// The name asked for, without a final dot.
+    pub name: Box<str>,
+    /// The record type: `A`, `AAAA`, `TXT`…
+    pub record_type: Box<str>,
+    /// The addresses of an answer; empty for a query.
+    pub addresses: Vec<IpAddr>,
+    /// It is an answer.
+    pub answer: bool,
+}

@@ -1,0 +1,286 @@
+//! The one table of fields: name, log sources, meaning, and how to read it from an event.
+//!
+//! Names follow the SigmaHQ taxonomy wherever it has one; Tocsin's own facts are lower-case and dotted.
+
+use std::borrow::Cow;
+
+use rsigma_eval::EventValue;
+
+use crate::{
+    event::{Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process},
+    observed::Observed,
+};
+
+/// A field that rules can name.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// The families whose events can carry it.
+    pub carried_by: &'static [LogSource],
+    /// What it means, in one line.
+    pub meaning: &'static str,
+    /// Its value in an event; `None` where the event does not have it.
+    pub get: for<'a> fn(&'a Observed) -> Option<EventValue<'a>>,
+}
+
+const PROCESS: &[LogSource] = &[LogSource::ProcessCreation];
+const WITH_PROCESS: &[LogSource] = &[
+    LogSource::ProcessCreation,
+    LogSource::NetworkConnection,
+    LogSource::NetworkListen,
+    LogSource::DnsQuery,
+];
+const IN_CONTAINER: &[LogSource] = &[
+    LogSource::ProcessCreation,
+    LogSource::NetworkConnection,
+    LogSource::NetworkListen,
+    LogSource::DnsQuery,
+    LogSource::Container,
+];
+const CONNECTION: &[LogSource] = &[LogSource::NetworkConnection];
+const SOCKET: &[LogSource] = &[LogSource::NetworkConnection, LogSource::NetworkListen];
+const LISTEN: &[LogSource] = &[LogSource::NetworkListen];
+const DNS: &[LogSource] = &[LogSource::DnsQuery];
+const CONTAINER: &[LogSource] = &[LogSource::Container];
+const WEB: &[LogSource] = &[LogSource::Webserver];
+const HEALTH: &[LogSource] = &[LogSource::Health];
+const ALL: &[LogSource] = &LogSource::ALL;
+
+/// A row of the table.
+const fn field(
+    name: &'static str,
+    carried_by: &'static [LogSource],
+    meaning: &'static str,
+    get: for<'a> fn(&'a Observed) -> Option<EventValue<'a>>,
+) -> Field {
+    Field {
+        name,
+        carried_by,
+        meaning,
+        get,
+    }
+}
+
+/// Every field, SigmaHQ's first.
+#[rustfmt::skip] // one row a field, to be read as a table
+pub const FIELDS: &[Field] = &[
+    field("Image", WITH_PROCESS, "path of the executable, as its mount namespace has it", |o| text(&run(o)?.exe)),
+    field("CommandLine", WITH_PROCESS, "the arguments, joined by spaces", |o| { text(&run(o)?.command_line) }),
+    field("CurrentDirectory", WITH_PROCESS, "the working directory", |o| { text(&run(o)?.directory) }),
+    field("User", WITH_PROCESS, "name of the real user", |o| { text(o.facts.user.as_deref()?) }),
+    field("LogonId", WITH_PROCESS, "the user id at login", |o| { number(run(o)?.credentials.login_uid?) }),
+    field("ProcessId", WITH_PROCESS, "the process id as the node sees it", |o| { number(process(o)?.key.pid) }),
+    field("ParentProcessId", WITH_PROCESS, "the parent's process id", |o| { number(parent(o)?.key.pid) }),
+    field("ParentImage", WITH_PROCESS, "path of the parent's executable", |o| { text(&parent(o)?.execution.exe) }),
+    field("ParentCommandLine", WITH_PROCESS, "the parent's arguments", |o| { text(&parent(o)?.execution.command_line) }),
+    field("DestinationIp", CONNECTION, "the address that the connection goes to", |o| address(connection(o)?.destination.ip())),
+    field("DestinationPort", CONNECTION, "the port that the connection goes to", |o| number(connection(o)?.destination.port())),
+    field("DestinationHostname", CONNECTION, "the name under which that address was asked for", |o| text(o.facts.destination_name.as_deref()?)),
+    field("SourceIp", SOCKET, "the address that the connection comes from, or the listener's own", |o| address(source(o)?.ip())),
+    field("SourcePort", SOCKET, "the port that the connection comes from, or the listener's own", |o| number(source(o)?.port())),
+    field("Protocol", SOCKET, "tcp or udp", protocol),
+    field("Initiated", CONNECTION, "this side opened the connection", |o| { flag(connection(o)?.initiated) }),
+    field("QueryName", DNS, "the name that was asked for", |o| text(&dns(o)?.name)),
+    field("QueryType", DNS, "the record type that was asked for", |o| { text(&dns(o)?.record_type) }),
+    field("Action", CONTAINER, "what happened to the container, in Docker's word", |o| text(change(o)?.action.name())),
+    field("c-ip", WEB, "the client's address", |_| None),
+    field("cs-method", WEB, "the request's method", |_| None),
+    field("cs-uri", WEB, "the request's path and query", |_| None),
+    field("cs-uri-stem", WEB, "the request's path", |_| None),
+    field("cs-uri-query", WEB, "the request's query", |_| None),
+    field("cs-user-agent", WEB, "the client's name of itself", |_| None),
+    field("cs-referer", WEB, "the page that led here", |_| None),
+    field("cs-host", WEB, "the site that was asked for", |_| None),
+    field("cs-username", WEB, "the user who logged in", |_| None),
+    field("sc-status", WEB, "the answer's status", |_| None),
+    field("event.startup", ALL, "it stood before the agent started", |o| { o.event.startup.then_some(EventValue::Bool(true)) }),
+    field("process.uid", WITH_PROCESS, "the real user id", |o| { number(run(o)?.credentials.uid) }),
+    field("process.gid", WITH_PROCESS, "the real group id", |o| { number(run(o)?.credentials.gid) }),
+    field("process.euid", WITH_PROCESS, "the effective user id", |o| { number(run(o)?.credentials.euid) }),
+    field("process.egid", WITH_PROCESS, "the effective group id", |o| { number(run(o)?.credentials.egid) }),
+    field("process.start", WITH_PROCESS, "when it started, in clock ticks since boot", |o| integer(process(o)?.key.start)),
+    field("process.parent_start", WITH_PROCESS, "when its parent started, in clock ticks since boot", |o| integer(parent(o)?.key.start)),
+    field("process.capabilities", WITH_PROCESS, "names of the effective capabilities", |o| names(run(o)?.credentials.effective.names())),
+    field("process.capabilities_bounding", WITH_PROCESS, "names of the bounding set", |o| names(run(o)?.credentials.bounding.names())),
+    field("process.full_capabilities", WITH_PROCESS, "has every capability that the runtime can give, in the initial user namespace", |o| { process(o)?; flag(o.facts.full_capabilities) }),
+    field("process.host_user_namespace", WITH_PROCESS, "lives in the user namespace of the node", |o| flag(run(o)?.namespaces.in_initial_user()?)),
+    field("process.seccomp", WITH_PROCESS, "disabled, strict or filter", |o| { text(run(o)?.seccomp.name()?) }),
+    field("process.tty", WITH_PROCESS, "the controlling terminal", |o| { non_empty(&run(o)?.tty) }),
+    field("process.session", WITH_PROCESS, "the session's id", |o| { number(run(o)?.session) }),
+    field("process.pid_in_namespace", WITH_PROCESS, "the process id inside its own namespace", |o| number(run(o)?.pid_in_namespace)),
+    field("process.stdin", WITH_PROCESS, "what standard input is: file, pipe, terminal, null, device, internet-socket, socket…", |o| text(run(o)?.stdio[0].name()?)),
+    field("process.stdout", WITH_PROCESS, "what standard output is", |o| { text(run(o)?.stdio[1].name()?) }),
+    field("process.stderr", WITH_PROCESS, "what standard error is", |o| { text(run(o)?.stdio[2].name()?) }),
+    field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, memfd, upper-layer (not in the image), script", exe_kind),
+    field("process.invoked", WITH_PROCESS, "the path given to execve: the script, where an interpreter runs one", |o| non_empty(&run(o)?.invoked)),
+    field("process.exe_inode", WITH_PROCESS, "the executable's inode number", |o| integer(run(o)?.inode)),
+    field("process.exe_device", WITH_PROCESS, "the executable's device", |o| { number(run(o)?.device) }),
+    field("process.exe_modified", WITH_PROCESS, "when the executable was last written, in seconds since 1970", |o| Some(EventValue::Int(run(o)?.modified))),
+    field("process.cgroup", WITH_PROCESS, "path of the cgroup", |o| { non_empty(&run(o)?.cgroup) }),
+    field("process.cgroup_id", WITH_PROCESS, "id of the cgroup in the unified hierarchy", |o| integer(run(o)?.cgroup_id)),
+    field("process.mount_namespace", WITH_PROCESS, "inode of the mount namespace", |o| number(run(o)?.namespaces.mount)),
+    field("process.pid_namespace", WITH_PROCESS, "inode of the pid namespace", |o| number(run(o)?.namespaces.pid)),
+    field("process.network_namespace", WITH_PROCESS, "inode of the network namespace", |o| number(run(o)?.namespaces.network)),
+    field("process.user_namespace", WITH_PROCESS, "inode of the user namespace", |o| number(run(o)?.namespaces.user)),
+    field("process.arguments_cut", PROCESS, "arguments were left out of CommandLine", |o| flag(run(o)?.command_line_cut)),
+    field("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on", |o| list(process(o)?.ancestors().map(|ancestor| &*ancestor.execution.exe))),
+    field("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on", |o| { list(process(o)?.ancestors().map(|ancestor| &*ancestor.execution.command_line)) }),
+    field("container.id", IN_CONTAINER, "the container's full id", |o| { text(&container(o)?.id) }),
+    field("container.metadata", IN_CONTAINER, "known, pending (the runtime did not answer in time) or unavailable (no runtime to ask)", |o| text(container(o)?.metadata.name())),
+    field("container.runtime", IN_CONTAINER, "docker, containerd, cri-o or podman", |o| non_empty(&container(o)?.runtime)),
+    field("container.name", IN_CONTAINER, "the container's name", |o| { non_empty(&container(o)?.name) }),
+    field("container.image", IN_CONTAINER, "the image as it was asked for", |o| { non_empty(&container(o)?.image) }),
+    field("container.image_digest", IN_CONTAINER, "the image's id or digest", |o| non_empty(&container(o)?.image_digest)),
+    field("container.labels", IN_CONTAINER, "labels, each as name=value", |o| { names(container(o)?.labels.iter().map(|(name, value)| format!("{name}={value}"))) }),
+    field("container.privileged", IN_CONTAINER, "started with --privileged", |o| { flag(container(o)?.privileged?) }),
+    field("container.added_capabilities", IN_CONTAINER, "capabilities that were added", |o| list(container(o)?.added_capabilities.iter().map(String::as_str))),
+    field("container.security_options", IN_CONTAINER, "security options", |o| { list(container(o)?.security_options.iter().map(String::as_str)) }),
+    field("container.devices", IN_CONTAINER, "host devices", |o| { list(container(o)?.devices.iter().map(String::as_str)) }),
+    field("container.mounts", IN_CONTAINER, "host paths that are mounted", |o| { list(container(o)?.mounts.iter().map(|mount| &*mount.source)) }),
+    field("container.writable_mounts", IN_CONTAINER, "host paths that are mounted and can be written", |o| { list(container(o)?.mounts.iter().filter(|mount| mount.writable).map(|mount| &*mount.source)) }),
+    field("container.host_namespaces", IN_CONTAINER, "host namespaces that it shares: pid, network, ipc, uts, user, cgroup", |o| list(container(o)?.host_namespaces.names())),
+    field("container.published_ports", IN_CONTAINER, "container ports that the node forwards", |o| { Some(EventValue::Array(container(o)?.published_ports.iter().map(|port| EventValue::Int(port.container_port.into())).collect())) }),
+    field("container.command", IN_CONTAINER, "what its first process is told to run", |o| non_empty(&container(o)?.command)),
+    field("container.started_at", IN_CONTAINER, "when it was started", |o| { non_empty(&container(o)?.started_at) }),
+    field("container.start", PROCESS, "the first execution seen in its container", |o| o.facts.container_start.then_some(EventValue::Bool(true))),
+    field("container.escaped_cgroup", WITH_PROCESS, "the process left its container's cgroup and still belongs to it", |o| process(o)?.escaped_cgroup.then_some(EventValue::Bool(true))),
+    field("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubelet, etcd, cloud-metadata…", |o| text(o.facts.destination_role?)),
+    field("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.ip()))),
+    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.finding.as_deref()?)),
+    field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
+    field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
+    field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
+    field("health.detail", HEALTH, "what is lost and why", |o| { match &o.event.kind { Kind::Health(health) => text(&health.detail), _ => None, } }),
+];
+
+fn process(observed: &Observed) -> Option<&Process> {
+    observed.process.as_deref()
+}
+
+fn run(observed: &Observed) -> Option<&Execution> {
+    Some(&process(observed)?.execution)
+}
+
+fn parent(observed: &Observed) -> Option<&Process> {
+    process(observed)?.parent.as_deref()
+}
+
+fn container(observed: &Observed) -> Option<&Container> {
+    observed.container.as_deref()
+}
+
+fn connection(observed: &Observed) -> Option<&Connection> {
+    match &observed.event.kind {
+        Kind::Connection(connection) => Some(connection),
+        _ => None,
+    }
+}
+
+fn listener(observed: &Observed) -> Option<&Listener> {
+    match &observed.event.kind {
+        Kind::Listen(listener) => Some(listener),
+        _ => None,
+    }
+}
+
+fn dns(observed: &Observed) -> Option<&DnsMessage> {
+    match &observed.event.kind {
+        Kind::Dns(message) => Some(message),
+        _ => None,
+    }
+}
+
+fn change(observed: &Observed) -> Option<&ContainerChange> {
+    match &observed.event.kind {
+        Kind::Container(change) => Some(change),
+        _ => None,
+    }
+}
+
+fn source(observed: &Observed) -> Option<std::net::SocketAddr> {
+    match &observed.event.kind {
+        Kind::Connection(connection) => connection.source,
+        Kind::Listen(listener) => Some(listener.address),
+        _ => None,
+    }
+}
+
+fn protocol(observed: &Observed) -> Option<EventValue<'_>> {
+    match &observed.event.kind {
+        Kind::Connection(connection) => text(connection.protocol.name()),
+        Kind::Listen(_) => text("tcp"),
+        _ => None,
+    }
+}
+
+fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
+    let run = run(observed)?;
+    let file = run.file;
+    let kinds = [
+        (file.deleted, "deleted"),
+        (file.memfd, "memfd"),
+        (file.upper_layer, "upper-layer"),
+        (run.script, "script"),
+    ];
+    list(kinds.into_iter().filter_map(|(holds, name)| holds.then_some(name)))
+}
+
+/// How far a listener's address can be reached.
+fn reach(ip: std::net::IpAddr) -> &'static str {
+    let ip = ip.to_canonical();
+    let private = match ip {
+        std::net::IpAddr::V4(v4) => v4.is_private() || v4.is_link_local(),
+        std::net::IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local(),
+    };
+    match ip {
+        ip if ip.is_unspecified() => "any",
+        ip if ip.is_loopback() => "loopback",
+        _ if private => "private",
+        _ => "public",
+    }
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "rows end in an option, whether or not this value can be absent"
+)]
+fn text(value: &str) -> Option<EventValue<'_>> {
+    Some(EventValue::Str(Cow::Borrowed(value)))
+}
+
+fn non_empty(value: &str) -> Option<EventValue<'_>> {
+    (!value.is_empty()).then_some(EventValue::Str(Cow::Borrowed(value)))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as `text`")]
+fn number<'a>(value: impl Into<u32>) -> Option<EventValue<'a>> {
+    Some(EventValue::Int(value.into().into()))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as `text`")]
+fn integer<'a>(value: u64) -> Option<EventValue<'a>> {
+    Some(EventValue::Int(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as `text`")]
+fn flag<'a>(value: bool) -> Option<EventValue<'a>> {
+    Some(EventValue::Bool(value))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as `text`")]
+fn address<'a>(ip: std::net::IpAddr) -> Option<EventValue<'a>> {
+    Some(EventValue::Str(Cow::Owned(ip.to_canonical().to_string())))
+}
+
+/// A list that borrows its texts; absent when empty, so that a rule can ask whether there is any.
+fn list<'a>(values: impl Iterator<Item = &'a str>) -> Option<EventValue<'a>> {
+    let values: Vec<_> = values.map(|value| EventValue::Str(Cow::Borrowed(value))).collect();
+    (!values.is_empty()).then_some(EventValue::Array(values))
+}
+
+/// A list of texts that are made on the way; absent when empty.
+fn names<'a, S: Into<Cow<'a, str>>>(values: impl Iterator<Item = S>) -> Option<EventValue<'a>> {
+    let values: Vec<_> = values.map(|value| EventValue::Str(value.into())).collect();
+    (!values.is_empty()).then_some(EventValue::Array(values))
+}

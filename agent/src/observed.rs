@@ -1,0 +1,108 @@
+//! An event with all that the enrichers know about it: what rules judge and alerts quote.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
+
+use rsigma_eval::EventValue;
+use rustc_hash::FxHashMap;
+use serde_json::{Map, Value};
+
+use crate::{
+    event::{Container, Event, LogSource, Process},
+    fields::{FIELDS, Field},
+};
+
+/// An event and its facts.
+#[derive(Debug)]
+pub struct Observed {
+    /// What happened.
+    pub event: Event,
+    /// Who did it.
+    pub process: Option<Arc<Process>>,
+    /// The container it happened in.
+    pub container: Option<Arc<Container>>,
+    /// What only the whole node's state tells.
+    pub facts: Facts,
+}
+
+/// Facts that are neither in the event nor of the process or the container alone.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The name of the process's user.
+    pub user: Option<Arc<str>>,
+    /// The first execution that was seen in its container.
+    pub container_start: bool,
+    /// The process holds, in the initial user namespace, every capability that the runtime can give.
+    pub full_capabilities: bool,
+    /// What the destination is: `kubernetes-api`, `kubelet`, `etcd`, `cloud-metadata`…
+    pub destination_role: Option<&'static str>,
+    /// The name that the destination's address was last asked for under.
+    pub destination_name: Option<Arc<str>>,
+    /// The processes' addresses that a DNS answer gave, for rules on answers.
+    pub answers: Vec<IpAddr>,
+}
+
+impl Observed {
+    /// The field of that name, if this event carries it.
+    pub fn field(&self, name: &str) -> Option<EventValue<'_>> {
+        if let Some(given) = self.event.given.as_ref().and_then(|given| given.get(name)) {
+            return Some(given.into());
+        }
+        (field_by_name(name)?.get)(self)
+    }
+
+    /// The family whose rules judge this.
+    pub fn log_source(&self) -> Option<LogSource> {
+        self.event.kind.log_source()
+    }
+
+    /// Every field that this event carries, flat, under the names that rules use.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, EventValue<'_>)> {
+        let given = self.event.given.as_deref();
+        let worked_out = FIELDS
+            .iter()
+            .filter(move |field| !given.is_some_and(|given| given.contains_key(field.name)))
+            .filter_map(|field| Some((field.name, (field.get)(self)?)));
+        let given = given
+            .into_iter()
+            .flat_map(Map::iter)
+            .map(|(name, value)| (name.as_str(), value.into()));
+        worked_out.chain(given)
+    }
+}
+
+/// The table's row of that name.
+pub fn field_by_name(name: &str) -> Option<&'static Field> {
+    static BY_NAME: LazyLock<FxHashMap<&'static str, &'static Field>> =
+        LazyLock::new(|| FIELDS.iter().map(|field| (field.name, field)).collect());
+    BY_NAME.get(name).copied()
+}
+
+impl rsigma_eval::Event for Observed {
+    fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
+        self.field(path)
+    }
+
+    fn any_string_value(&self, pred: &dyn Fn(&str) -> bool) -> bool {
+        self.fields()
+            .any(|(_, value)| value.as_str().is_some_and(|text| pred(&text)))
+    }
+
+    fn all_string_values(&self) -> Vec<std::borrow::Cow<'_, str>> {
+        self.fields()
+            .filter_map(|(_, value)| match value {
+                EventValue::Str(text) => Some(text),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn to_json(&self) -> Value {
+        self.fields()
+            .map(|(name, value)| (name.to_owned(), value.to_json()))
+            .collect::<Map<_, _>>()
+            .into()
+    }
+}
