@@ -48,8 +48,10 @@ impl Dockerd {
         command
             .args(["--net", "--mount", "--propagation", "private"])
             .arg(&busybox);
+        // And a `/run` of its own, where it would leave folders.
+        let prepare = r#""$0" ip link set lo up && "$0" mount -t tmpfs tmpfs /run && exec "$@""#;
         command
-            .args(["sh", "-c", r#""$0" ip link set lo up && exec "$@""#])
+            .args(["sh", "-c", prepare])
             .arg(busybox)
             .arg(fixture.join("programs/dockerd"));
         command.args(daemon_arguments(&fixture, &folder)).args(arguments);

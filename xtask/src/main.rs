@@ -5,9 +5,10 @@ mod fixtures;
 mod lint;
 mod setup;
 mod test;
+mod vm;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -27,7 +28,8 @@ Examples:
   cargo xtask run -- --format pretty       the same, with arguments for `tocsin run`
   cargo xtask test                         every test, as CI runs them
   cargo xtask test privileged              the tests whose names hold `privileged`
-  cargo xtask lint                         what CI checks before it tests";
+  cargo xtask lint                         what CI checks before it tests
+  cargo xtask vm --kernel 6.1              the agent on Debian 12's kernel";
 
 #[derive(Subcommand)]
 enum Command {
@@ -56,6 +58,15 @@ enum Command {
     },
     /// Check formatting, clippy for the host and for BPF, spelling, and the rules
     Lint,
+    /// Try the agent on Debian's 5.10, 6.1 and 6.12 kernels, each booted in an emulated machine
+    Vm {
+        /// Only this kernel; may be given several times
+        #[arg(long = "kernel", value_name = "VERSION")]
+        kernels: Vec<String>,
+        /// Try this static program instead of building the agent
+        #[arg(long, value_name = "FILE")]
+        agent: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -76,5 +87,6 @@ fn execute(command: Command) -> Result<()> {
         Command::Run { arguments } => agent::run(&workspace, &arguments),
         Command::Test { filter } => test::test(&workspace, filter.as_deref()),
         Command::Lint => lint::lint(&workspace),
+        Command::Vm { kernels, agent } => vm::vm(&workspace, &kernels, agent),
     }
 }
