@@ -3,6 +3,7 @@
 mod container;
 mod process;
 mod socket;
+pub mod recorded;
 
 use std::sync::Arc;
 
