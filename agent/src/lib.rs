@@ -20,3 +20,6 @@ pub mod enrich;
 pub mod stream;
 pub mod detect;
 pub mod alert;
+pub mod sinks;
+pub mod run;
+pub mod cli;
