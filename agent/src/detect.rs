@@ -29,6 +29,9 @@ pub struct Rule {
     pub false_positives: Vec<String>,
     /// The family that it judges.
     pub log_source: LogSource,
+    /// The fields that tell one subject of this rule from another, from the custom attribute `tocsin: {subject: […]}`;
+    /// empty for those of its family ([`crate::alert::dedup`]).
+    pub subject: Vec<String>,
     /// The file it came from; `None` for a rule that is built in.
     pub file: Option<PathBuf>,
 }
