@@ -114,6 +114,7 @@ pub const FIELDS: &[Field] = &[
     field("process.stderr", WITH_PROCESS, "what standard error is", |o| { text(run(o)?.stdio[2].name()?) }),
     field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, memfd, upper-layer (not in the image), script", exe_kind),
     field("process.invoked", WITH_PROCESS, "the path given to execve: the script, where an interpreter runs one", |o| non_empty(&run(o)?.invoked)),
+    field("process.script", WITH_PROCESS, "the script, where an interpreter runs one", |o| run(o)?.script.then(|| text(&run(o)?.invoked))?),
     field("process.exe_inode", WITH_PROCESS, "the executable's inode number", |o| integer(run(o)?.inode)),
     field("process.exe_device", WITH_PROCESS, "the executable's device", |o| { number(run(o)?.device) }),
     field("process.exe_modified", WITH_PROCESS, "when the executable was last written, in seconds since 1970", |o| Some(EventValue::Int(run(o)?.modified))),

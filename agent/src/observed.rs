@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// An event and its facts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Observed {
     /// What happened.
     pub event: Event,
@@ -28,7 +28,7 @@ pub struct Observed {
 }
 
 /// Facts that are neither in the event nor of the process or the container alone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The name of the process's user.
     pub user: Option<Arc<str>>,
