@@ -1,1 +1,7 @@
 //! End-to-end tests: the real binary against this machine's kernel and real servers.
+
+mod containers;
+mod deadline;
+mod dockerd;
+mod fixtures;
+mod tls;

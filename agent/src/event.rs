@@ -5,11 +5,15 @@ mod process;
 mod socket;
 pub mod recorded;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub use self::{
-    container::{Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort},
+    container::{
+        Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort, RuntimeState,
+    },
     process::{
         Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey,
         Seccomp,
@@ -47,6 +51,10 @@ pub enum Kind {
     Dns(Box<DnsMessage>),
     /// A container changed, or its facts became known.
     Container(Box<ContainerChange>),
+    /// A container runtime can be asked, or no longer.
+    Runtime(RuntimeState),
+    /// The node's user table was read: the text of `/etc/passwd`.
+    Users(Box<str>),
     /// The agent reports about itself.
     Health(Health),
     /// A recorded event of a log source that has no live source yet: all its fields are given.
@@ -61,7 +69,7 @@ pub struct Exec {
     /// Its parent at that moment.
     pub parent: ProcessKey,
     /// What it became.
-    pub execution: Execution,
+    pub execution: Arc<Execution>,
 }
 
 /// Something about the agent itself that an operator must know.
@@ -127,7 +135,7 @@ impl Kind {
     /// The family whose rules judge this, if any do.
     pub fn log_source(&self) -> Option<LogSource> {
         match self {
-            Self::Fork(_) | Self::Exit(_) => None,
+            Self::Fork(_) | Self::Exit(_) | Self::Runtime(_) | Self::Users(_) => None,
             Self::Exec(_) => Some(LogSource::ProcessCreation),
             Self::Connection(_) => Some(LogSource::NetworkConnection),
             Self::Listen(_) => Some(LogSource::NetworkListen),

@@ -147,7 +147,7 @@ pub const FIELDS: &[Field] = &[
     field("container.escaped_cgroup", WITH_PROCESS, "the process left its container's cgroup and still belongs to it", |o| process(o)?.escaped_cgroup.then_some(EventValue::Bool(true))),
     field("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubelet, etcd, cloud-metadata…", |o| text(o.facts.destination_role?)),
     field("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.ip()))),
-    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls, docker-api-mutual-tls", |o| text(listener(o)?.finding.as_deref()?)),
+    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.finding.as_deref()?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
     field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),

@@ -12,7 +12,11 @@
 //! - `aya` appears only under `sources::kernel`, `bollard` only in `sources::docker`.
 
 pub mod event;
+pub mod sources;
+pub mod config;
 pub mod fields;
 pub mod observed;
+pub mod enrich;
+pub mod stream;
 pub mod detect;
 pub mod alert;

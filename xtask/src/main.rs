@@ -1,3 +1,92 @@
-//! Every developer command of Tocsin.
+//! Every developer command of Tocsin, from a machine that has Rust alone to a tested agent.
 
-fn main() {}
+mod agent;
+mod fixtures;
+mod lint;
+mod setup;
+mod test;
+mod vm;
+mod workspace;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use workspace::Workspace;
+
+/// Every developer command of Tocsin. Each sets up what it needs first.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask run                          build the agent and run it on this machine
+  cargo xtask run -- --format pretty       the same, with arguments for `tocsin run`
+  cargo xtask test                         every test, as CI runs them
+  cargo xtask test privileged              the tests whose names hold `privileged`
+  cargo xtask lint                         what CI checks before it tests
+  cargo xtask vm --kernel 6.1              the agent on Debian 12's kernel";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install what the other commands need; nothing outside `target` but Rust toolchains
+    Setup {
+        /// Also unpack the servers and images that tests use
+        #[arg(long)]
+        all: bool,
+    },
+    /// Build the agent with its kernel programs
+    Build {
+        /// Optimise, as for an installation
+        #[arg(long)]
+        release: bool,
+    },
+    /// Build the agent in release mode and run it, through sudo where needed
+    Run {
+        /// Arguments for `tocsin run`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Run the unit tests, then the end-to-end tests against this machine's kernel and real servers
+    Test {
+        /// Only tests whose names hold this
+        filter: Option<String>,
+    },
+    /// Check formatting, clippy for the host and for BPF, spelling, and the rules
+    Lint,
+    /// Try the agent on Debian's 5.10, 6.1 and 6.12 kernels, each booted in an emulated machine
+    Vm {
+        /// Only this kernel; may be given several times
+        #[arg(long = "kernel", value_name = "VERSION")]
+        kernels: Vec<String>,
+        /// Try this static program instead of building the agent
+        #[arg(long, value_name = "FILE")]
+        agent: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    let workspace = Workspace::open()?;
+    match command {
+        Command::Setup { all } => setup::report(&workspace, all),
+        Command::Build { release } => agent::build(&workspace, release).map(drop),
+        Command::Run { arguments } => agent::run(&workspace, &arguments),
+        Command::Test { filter } => test::test(&workspace, filter.as_deref()),
+        Command::Lint => lint::lint(&workspace),
+        Command::Vm { kernels, agent } => vm::vm(&workspace, &kernels, agent),
+    }
+}

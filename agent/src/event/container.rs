@@ -11,6 +11,15 @@ pub struct ContainerChange {
     pub container: Arc<Container>,
 }
 
+/// Whether a container runtime's API can be asked about its containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuntimeState {
+    /// As in [`Container::runtime`].
+    pub name: &'static str,
+    /// Its API answers: facts of its containers are on their way.
+    pub connected: bool,
+}
+
 /// What happened to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerAction {

@@ -1,6 +1,6 @@
 //! A process and what it runs, as the kernel tells it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -99,6 +99,9 @@ pub struct Execution {
     pub cgroup_id: u64,
     /// Path of the cgroup that tells most: the unified hierarchy's, else a version 1 controller's.
     pub cgroup: Box<str>,
+    /// Where the environment of a container's first process says that the Kubernetes API is
+    /// (`KUBERNETES_SERVICE_HOST`).
+    pub kubernetes_api: Option<(IpAddr, u16)>,
 }
 
 /// What kind of file an executable is.

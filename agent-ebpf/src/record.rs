@@ -1,0 +1,109 @@
+//! What every record starts with, and the one ring that carries all of them to the agent.
+//!
+//! One ring, because it alone keeps fork, exec and exit in the order in which they happened on all processors.
+
+/// What every record starts with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Four letters that name the sensor.
+    pub tag: [u8; 4],
+    /// The processor that it happened on.
+    pub cpu: u32,
+    /// The number of this record among those of its processor: a gap is a loss.
+    pub sequence: u64,
+    /// Nanoseconds since boot (`CLOCK_BOOTTIME`).
+    pub time: u64,
+}
+
+const _: () = assert!(size_of::<Header>() == 24);
+
+/// The ring's size where the agent does not choose another, in bytes.
+pub const RING_BYTES: u32 = 8 << 20;
+
+#[cfg(target_arch = "bpf")]
+pub(crate) use bpf::{Scratch, output};
+
+#[cfg(target_arch = "bpf")]
+mod bpf {
+    use aya_ebpf::{
+        bindings::BPF_RB_NO_WAKEUP,
+        helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output},
+        macros::map,
+        maps::{Array, PerCpuArray, PerCpuHashMap, RingBuf},
+    };
+
+    use super::{Header, RING_BYTES};
+
+    #[map]
+    static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+    /// Records that the ring had no room for, by their tag.
+    #[map]
+    static LOST: PerCpuHashMap<[u8; 4], u64> = PerCpuHashMap::with_max_entries(32, 0);
+
+    /// The number of the last record of each processor.
+    #[map]
+    static SEQUENCE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+    /// Not 0 while the agent polls the ring: it needs no wake-up, which costs the traced process some microseconds.
+    #[map]
+    static POLLING: Array<u32> = Array::with_max_entries(1, 0);
+
+    /// A per-processor place to build a record that the stack has no room for. Each program has one of its own, since
+    /// another program may run in the midst of it.
+    pub(crate) type Scratch<T> = PerCpuArray<T>;
+
+    impl Header {
+        /// The header of a record that is made now.
+        pub(crate) fn now(tag: [u8; 4]) -> Self {
+            let sequence = SEQUENCE.get_ptr_mut(0).map_or(0, |last| {
+                // SAFETY: the map's value lives as long as the program, and only this processor has this one.
+                unsafe {
+                    *last += 1;
+                    *last
+                }
+            });
+            // SAFETY: both helpers only read the processor's state.
+            let (cpu, time) = unsafe { (bpf_get_smp_processor_id(), bpf_ktime_get_boot_ns()) };
+            Self {
+                tag,
+                cpu,
+                sequence,
+                time,
+            }
+        }
+    }
+
+    /// Copies the first `length` bytes at `record` into the ring; what does not fit is counted under its tag.
+    ///
+    /// # Safety
+    ///
+    /// `record` must point to `length` readable bytes whose first are a [`Header`].
+    pub(crate) unsafe fn output<T>(record: *const T, length: usize) {
+        let polling = POLLING.get(0).is_some_and(|polling| *polling != 0);
+        let flags = if polling { u64::from(BPF_RB_NO_WAKEUP) } else { 0 };
+        // SAFETY: the ring is a map of this object, and the caller answers for the record.
+        let result = unsafe {
+            bpf_ringbuf_output(
+                (&raw const EVENTS).cast_mut().cast(),
+                record.cast_mut().cast(),
+                length as u64,
+                flags,
+            )
+        };
+        if result != 0 {
+            // SAFETY: the caller's record starts with a header.
+            count_loss(unsafe { (*record.cast::<Header>()).tag });
+        }
+    }
+
+    fn count_loss(tag: [u8; 4]) {
+        match LOST.get_ptr_mut(tag) {
+            // SAFETY: the map's value lives as long as the program, and only this processor has this one.
+            Some(count) => unsafe { *count += 1 },
+            // A full table of tags cannot be: it has room for more sensors than there are.
+            None => drop(LOST.insert(tag, 1, 0)),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the records of sockets share.
+
+use crate::{record::Header, task::SocketOwner};
+
+/// TCP, as in the IP header.
+pub const TCP: u16 = 6;
+/// UDP, as in the IP header.
+pub const UDP: u16 = 17;
+
+/// A connection was opened, accepted, or listened for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SocketRecord {
+    /// When and where.
+    pub header: Header,
+    /// Who owns the socket.
+    pub owner: SocketOwner,
+    /// This side's address, an IPv4 one in the first four bytes; zeros where it is not known.
+    pub local: [u8; 16],
+    /// The other side's address; zeros for a listener.
+    pub remote: [u8; 16],
+    /// This side's port.
+    pub local_port: u16,
+    /// The other side's port.
+    pub remote_port: u16,
+    /// The address family: `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// `TCP` or `UDP`.
+    pub protocol: u16,
+}
+
+const _: () = assert!(size_of::<SocketRecord>() == 96);
+
+/// IPv4.
+pub const AF_INET: u16 = 2;
+/// IPv6.
+pub const AF_INET6: u16 = 10;
+
+#[cfg(target_arch = "bpf")]
+mod bpf {
+    use super::{AF_INET6, SocketRecord, TCP};
+    use crate::{
+        fields,
+        kernel::{Address, pointer, read},
+        record::Header,
+        task::SocketOwner,
+    };
+
+    impl SocketRecord {
+        /// The TCP socket at this address (`struct sock`), with no owner but its cgroup and its network namespace.
+        #[inline(always)]
+        pub(crate) fn of_sock(tag: [u8; 4], sock: Address) -> Self {
+            let family: u16 = read(sock, fields::sock_family());
+            let address = |v4, v6| {
+                if family == AF_INET6 {
+                    read(sock, v6)
+                } else {
+                    first_four(read(sock, v4))
+                }
+            };
+            let peer_port: u16 = read(sock, fields::sock_peer_port());
+            let net = pointer(sock, fields::sock_net());
+            let owner = SocketOwner {
+                network_namespace: read(net, fields::net_ns() + fields::ns_inum()),
+                cgroup_id: cgroup_id(sock),
+                ..SocketOwner::default()
+            };
+            Self {
+                header: Header::now(tag),
+                owner,
+                local: address(fields::sock_address(), fields::sock_address_v6()),
+                remote: address(fields::sock_peer(), fields::sock_peer_v6()),
+                local_port: read(sock, fields::sock_port()),
+                remote_port: u16::from_be(peer_port),
+                family,
+                protocol: TCP,
+            }
+        }
+    }
+
+    /// The cgroup that the socket was made in. Up to 5.14 the word is no pointer while its lowest bit is set.
+    #[inline(always)]
+    fn cgroup_id(sock: Address) -> u64 {
+        let cgroup = pointer(sock, fields::sock_cgroup());
+        if cgroup & 1 == 1 {
+            0
+        } else {
+            read(pointer(cgroup, fields::cgroup_kn()), fields::kernfs_id())
+        }
+    }
+
+    /// An IPv4 address in the form of the record.
+    #[inline(always)]
+    pub(crate) fn first_four(address: [u8; 4]) -> [u8; 16] {
+        let mut wide = [0; 16];
+        wide[..4].copy_from_slice(&address);
+        wide
+    }
+}
+
+#[cfg(target_arch = "bpf")]
+pub(crate) use bpf::first_four;

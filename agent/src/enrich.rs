@@ -1,0 +1,208 @@
+//! Enrichers: what the node's state adds to an event. They open nothing and never wait.
+
+pub mod process;
+pub mod socket;
+pub mod address;
+pub mod container;
+pub mod hold;
+pub mod user;
+
+use std::{sync::Arc, time::Instant};
+
+use self::{
+    address::role,
+    container::{Answer, Containers, container_id},
+    process::{Processes, has_full_capabilities},
+    socket::{Listeners, Names},
+    user::Users,
+};
+use crate::{
+    event::{Container, Event, Kind, Owner, Process},
+    observed::{Facts, Observed},
+};
+
+/// All that the agent knows of its node.
+#[derive(Debug, Default)]
+pub struct Node {
+    processes: Processes,
+    containers: Containers,
+    users: Users,
+    listeners: Listeners,
+    names: Names,
+}
+
+/// What became of an event.
+#[derive(Debug)]
+pub enum Step {
+    /// It told the tables something; nobody judges it.
+    Learned,
+    /// All is known that will be known.
+    Ready(Observed),
+    /// It happened in this container, about which a runtime will soon tell more.
+    Awaits(Arc<str>, Observed),
+    /// It happened in this container, of which no runtime can tell more; perhaps its files can.
+    Undescribed(Arc<Container>, Observed),
+}
+
+impl Node {
+    /// Takes in what happened, and adds who did it and in which container.
+    pub fn observe(&mut self, mut event: Event, now: Instant) -> Step {
+        let process = match &mut event.kind {
+            Kind::Fork(fork) => {
+                self.processes.fork(fork);
+                return Step::Learned;
+            }
+            Kind::Exit(exit) => {
+                self.processes.exit(exit, event.time);
+                return Step::Learned;
+            }
+            Kind::Users(passwd) => {
+                self.users = Users::parse(passwd);
+                return Step::Learned;
+            }
+            Kind::Runtime(state) => {
+                self.containers.apply_runtime(*state);
+                return Step::Learned;
+            }
+            Kind::Exec(exec) => {
+                if let Some(api) = exec.execution.kubernetes_api {
+                    self.containers.learn_api(api);
+                }
+                Some(
+                    self.processes
+                        .exec(exec.process, exec.parent, Arc::clone(&exec.execution)),
+                )
+            }
+            Kind::Connection(connection) => {
+                if !connection.initiated {
+                    let owner = &mut connection.owner;
+                    owner.process = self.listeners.owner(owner.network_namespace, connection.destination);
+                }
+                self.process(connection.owner)
+            }
+            Kind::Listen(listener) => {
+                self.listeners.learn(listener);
+                self.process(listener.owner)
+            }
+            Kind::Dns(message) => {
+                self.names.learn(message);
+                self.process(message.owner)
+            }
+            Kind::Container(change) => {
+                self.containers.apply(change, now);
+                None
+            }
+            Kind::Health(_) | Kind::Recorded(_) => None,
+        };
+        self.place(event, process)
+    }
+
+    /// Lets an event go on that waited for the facts of a container: with those that have come.
+    pub fn resume(&mut self, id: &str, mut observed: Observed) -> Observed {
+        let runtime = observed.process.as_deref().map_or("", runtime_of);
+        let container = self.containers.give_up(id, runtime);
+        self.add_container(&mut observed, container);
+        observed
+    }
+
+    fn process(&mut self, owner: Owner) -> Option<Arc<Process>> {
+        self.processes.get(owner.process?).cloned()
+    }
+
+    fn place(&mut self, event: Event, process: Option<Arc<Process>>) -> Step {
+        let facts = self.facts(&event, process.as_deref());
+        let mut observed = Observed {
+            event,
+            process,
+            container: None,
+            facts,
+        };
+        if let Kind::Container(change) = &observed.event.kind {
+            observed.container = Some(Arc::clone(&change.container));
+            return Step::Ready(observed);
+        }
+        let Some(id) = self.container_of(&observed) else {
+            return Step::Ready(observed);
+        };
+        let runtime = observed.process.as_deref().map_or("", runtime_of);
+        match self.containers.lookup(&id, runtime) {
+            Answer::Known(container)
+            | Answer::Unavailable {
+                container,
+                first: false,
+            } => {
+                self.add_container(&mut observed, container);
+                Step::Ready(observed)
+            }
+            Answer::Unavailable { container, first: true } => {
+                self.add_container(&mut observed, Arc::clone(&container));
+                Step::Undescribed(container, observed)
+            }
+            Answer::Ask => Step::Awaits(id, observed),
+        }
+    }
+
+    fn container_of(&self, observed: &Observed) -> Option<Arc<str>> {
+        match &observed.process {
+            Some(process) => process.container.clone(),
+            None => self
+                .containers
+                .by_cgroup(owner(&observed.event.kind)?.cgroup_id)
+                .cloned(),
+        }
+    }
+
+    fn add_container(&mut self, observed: &mut Observed, container: Arc<Container>) {
+        if let Some(process) = &observed.process {
+            if matches!(observed.event.kind, Kind::Exec(_)) {
+                observed.facts.container_start = self.containers.first_execution(&container.id);
+            }
+            if !process.escaped_cgroup {
+                self.containers.note_cgroup(process.execution.cgroup_id, &container.id);
+            }
+        }
+        observed.container = Some(container);
+    }
+
+    fn facts(&mut self, event: &Event, process: Option<&Process>) -> Facts {
+        let uid = match process {
+            Some(process) => Some(process.execution.credentials.uid),
+            None => owner(&event.kind).map(|owner| owner.uid),
+        };
+        let mut facts = Facts {
+            user: uid.and_then(|uid| self.users.name(uid).cloned()),
+            full_capabilities: process.is_some_and(has_full_capabilities),
+            ..Facts::default()
+        };
+        if let Kind::Connection(connection) = &event.kind
+            && connection.initiated
+        {
+            let (ip, port) = (connection.destination.ip(), connection.destination.port());
+            facts.destination_role = role(ip, port, self.containers.kubernetes_apis());
+            facts.destination_name = self.names.name(connection.owner.network_namespace, ip);
+        }
+        facts
+    }
+}
+
+/// The runtime that a process's cgroup speaks of; empty if it does not say.
+fn runtime_of(process: &Process) -> &'static str {
+    container_id(&process.execution.cgroup).map_or("", |(_, runtime)| runtime)
+}
+
+/// Who owns the socket that an event speaks of.
+fn owner(kind: &Kind) -> Option<Owner> {
+    match kind {
+        Kind::Connection(connection) => Some(connection.owner),
+        Kind::Listen(listener) => Some(listener.owner),
+        Kind::Dns(message) => Some(message.owner),
+        Kind::Fork(_)
+        | Kind::Exec(_)
+        | Kind::Exit(_)
+        | Kind::Container(_)
+        | Kind::Health(_)
+        | Kind::Recorded(_)
+        | Kind::Runtime(_)
+        | Kind::Users(_) => None,
+    }
+}

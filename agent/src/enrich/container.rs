@@ -1,0 +1,259 @@
+//! The containers of this node, as the sources have told of them.
+
+mod id;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustc_hash::FxHashMap;
+
+pub use self::id::{container_id, is_container_id};
+use crate::event::{Container, ContainerAction, ContainerChange, Metadata, RuntimeState};
+
+/// How long a removed container is remembered: events of its processes may trail.
+const REMEMBERED: Duration = Duration::from_mins(1);
+/// How many containers are remembered at most; a node's kubelet runs 110 pods by default.
+const CAPACITY: usize = 4_096;
+/// How many are forgotten at once when there are too many, so that the search for the oldest is seldom.
+const FORGOTTEN_AT_ONCE: usize = CAPACITY / 16;
+/// How many cgroups one container is known by at most.
+const CGROUPS: usize = 16;
+/// How many API server addresses are kept; a node has one, or one a cluster that runs in containers on it.
+const KUBERNETES_APIS: usize = 64;
+
+/// What is known of this node's containers. Does no I/O: it is told.
+#[derive(Debug, Default)]
+pub struct Containers {
+    entries: FxHashMap<Arc<str>, Entry>,
+    by_cgroup: FxHashMap<u64, Arc<str>>,
+    removed: VecDeque<(Instant, Arc<str>)>,
+    connected: BTreeSet<&'static str>,
+    kubernetes_apis: VecDeque<(IpAddr, u16)>,
+    /// Counts look-ups: the order in which entries were last needed.
+    turn: u64,
+}
+
+/// What is known of a container.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// All.
+    Known(Arc<Container>),
+    /// Nothing yet, but its runtime can be asked and will tell: hold the event.
+    Ask,
+    /// Only what the kernel told, or the runtime's files; nothing will come from a runtime.
+    Unavailable {
+        /// Its facts so far.
+        container: Arc<Container>,
+        /// Nobody has looked into the runtime's files for it yet: this is the time to ask for that, once.
+        first: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Entry {
+    container: Arc<Container>,
+    /// An execution was seen in it since it last started.
+    ran: bool,
+    cgroups: Vec<u64>,
+    removed: bool,
+    last_used: u64,
+}
+
+impl Containers {
+    /// What is known of the container `id`, whose cgroup speaks of `runtime` (empty if it does not say).
+    pub fn lookup(&mut self, id: &str, runtime: &'static str) -> Answer {
+        self.turn += 1;
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.last_used = self.turn;
+            let container = Arc::clone(&entry.container);
+            return match container.metadata {
+                Metadata::Known => Answer::Known(container),
+                Metadata::Pending | Metadata::Unavailable => Answer::Unavailable {
+                    container,
+                    first: false,
+                },
+            };
+        }
+        if self.can_ask(runtime) {
+            return Answer::Ask;
+        }
+        let container = self.insert_bare(id, runtime, Metadata::Unavailable);
+        Answer::Unavailable { container, first: true }
+    }
+
+    /// What an event of the container `id` goes on with after it has waited in vain. Later ones do not wait again.
+    pub fn give_up(&mut self, id: &str, runtime: &'static str) -> Arc<Container> {
+        match self.entries.get(id) {
+            Some(entry) => Arc::clone(&entry.container),
+            None => self.insert_bare(id, runtime, Metadata::Pending),
+        }
+    }
+
+    /// Its facts as far as they are known; never says that somebody could be asked.
+    pub fn get(&self, id: &str) -> Option<&Arc<Container>> {
+        self.entries.get(id).map(|entry| &entry.container)
+    }
+
+    /// Takes in what a source told.
+    pub fn apply(&mut self, change: &ContainerChange, now: Instant) {
+        let ContainerChange { action, container } = change;
+        self.forget_removed(now);
+        self.learn(container);
+        let Some(entry) = self.entries.get_mut(&container.id) else {
+            return;
+        };
+        match action {
+            ContainerAction::Create | ContainerAction::Start => entry.removed = false,
+            // Its next execution is a start again. The runtime tells of a start only after the first execution, which
+            // is why the end counts.
+            ContainerAction::Die => entry.ran = false,
+            ContainerAction::Destroy => {
+                entry.removed = true;
+                self.removed.push_back((now, Arc::clone(&container.id)));
+            }
+            ContainerAction::Describe => {}
+        }
+    }
+
+    /// Takes in that a runtime can be asked, or no longer.
+    pub fn apply_runtime(&mut self, state: RuntimeState) {
+        let RuntimeState { name, connected } = state;
+        if connected {
+            self.connected.insert(name);
+        } else {
+            self.connected.remove(name);
+        }
+    }
+
+    /// Whether this is the first execution that was seen in that container since it last started: true once. The
+    /// container must have been looked up before.
+    pub fn first_execution(&mut self, id: &str) -> bool {
+        self.entries
+            .get_mut(id)
+            .is_some_and(|entry| !std::mem::replace(&mut entry.ran, true))
+    }
+
+    /// Remembers that a cgroup is that container's, for sockets whose process is not known.
+    pub fn note_cgroup(&mut self, cgroup: u64, id: &str) {
+        // In the version 1 hierarchies every process is in the root of the unified one, which has the id 1.
+        if cgroup <= 1 || self.by_cgroup.contains_key(&cgroup) {
+            return;
+        }
+        if let Some((id, entry)) = self.entries.get_key_value(id)
+            && entry.cgroups.len() < CGROUPS
+        {
+            let id = Arc::clone(id);
+            self.by_cgroup.insert(cgroup, Arc::clone(&id));
+            self.entries.entry(id).and_modify(|entry| entry.cgroups.push(cgroup));
+        }
+    }
+
+    /// The container of that cgroup, by its id in the unified hierarchy.
+    pub fn by_cgroup(&self, cgroup: u64) -> Option<&Arc<str>> {
+        self.by_cgroup.get(&cgroup)
+    }
+
+    /// The Kubernetes API servers that containers were told of, for [`super::address::role`].
+    pub fn kubernetes_apis(&mut self) -> &[(IpAddr, u16)] {
+        self.kubernetes_apis.make_contiguous()
+    }
+
+    /// Whether some runtime may yet tell of a container whose cgroup speaks of `runtime`.
+    fn can_ask(&self, runtime: &str) -> bool {
+        match runtime {
+            "" => !self.connected.is_empty(),
+            // A pod's cgroups look the same whether containerd made them or dockerd did (through cri-dockerd).
+            "containerd" => self.connected.contains("containerd") || self.connected.contains("docker"),
+            _ => self.connected.contains(runtime),
+        }
+    }
+
+    fn insert_bare(&mut self, id: &str, runtime: &str, metadata: Metadata) -> Arc<Container> {
+        let container = Arc::new(Container {
+            id: id.into(),
+            metadata,
+            runtime: runtime.into(),
+            ..Container::default()
+        });
+        self.learn(&container);
+        container
+    }
+
+    /// Puts facts into the table, unless better ones are there.
+    fn learn(&mut self, container: &Arc<Container>) {
+        if let Some(api) = container.kubernetes_api {
+            self.learn_api(api);
+        }
+        if let Some(entry) = self.entries.get_mut(&container.id) {
+            let better = entry.container.metadata == Metadata::Known && container.metadata != Metadata::Known;
+            if !better {
+                entry.container = Arc::clone(container);
+            }
+            return;
+        }
+        if self.entries.len() >= CAPACITY {
+            self.forget_oldest();
+        }
+        let entry = Entry {
+            container: Arc::clone(container),
+            ran: false,
+            cgroups: Vec::new(),
+            removed: false,
+            last_used: self.turn,
+        };
+        self.entries.insert(Arc::clone(&container.id), entry);
+    }
+
+    /// Takes in where a container was told that the Kubernetes API is.
+    pub fn learn_api(&mut self, (ip, port): (IpAddr, u16)) {
+        let api = (ip.to_canonical(), port);
+        if self.kubernetes_apis.contains(&api) {
+            return;
+        }
+        if self.kubernetes_apis.len() == KUBERNETES_APIS {
+            self.kubernetes_apis.pop_front();
+        }
+        self.kubernetes_apis.push_back(api);
+    }
+
+    fn forget_removed(&mut self, now: Instant) {
+        while let Some((since, _)) = self.removed.front()
+            && now.saturating_duration_since(*since) >= REMEMBERED
+            && let Some((_, id)) = self.removed.pop_front()
+        {
+            if self.entries.get(&id).is_some_and(|entry| entry.removed) {
+                self.forget(&id);
+            }
+        }
+    }
+
+    /// Makes room: first the removed ones, then those without facts, then those that were not needed for longest.
+    fn forget_oldest(&mut self) {
+        let worth = |entry: &Entry| {
+            let known = entry.container.metadata == Metadata::Known;
+            (!entry.removed, known, entry.last_used)
+        };
+        let mut by_worth: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(id, entry)| (worth(entry), Arc::clone(id)))
+            .collect();
+        by_worth.select_nth_unstable(FORGOTTEN_AT_ONCE);
+        for (_, id) in &by_worth[..FORGOTTEN_AT_ONCE] {
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: &str) {
+        for cgroup in self.entries.remove(id).into_iter().flat_map(|entry| entry.cgroups) {
+            self.by_cgroup.remove(&cgroup);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

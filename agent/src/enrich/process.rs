@@ -1,0 +1,164 @@
+//! The process table: who runs what, made by whom, in which container.
+
+use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use lru::LruCache;
+
+use super::container::container_id;
+use crate::event::{Capabilities, Execution, Exit, Fork, Process, ProcessKey};
+
+/// Processes that are remembered. Beyond, the one that was longest not heard of is forgotten; its children still hold it.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
+
+/// How long a process is remembered after its end: a DNS answer or a look at its listener may come a little later.
+const REMEMBERED: SignedDuration = SignedDuration::from_millis(250);
+
+/// Ancestors in a line. A line of processes that each make another and end grows for ever; beyond this, the ended ones
+/// are left out.
+const MAX_DEPTH: u16 = 64;
+
+/// Every live process that the agent has heard of.
+#[derive(Debug)]
+pub struct Processes {
+    live: LruCache<ProcessKey, Arc<Process>>,
+    ended: VecDeque<(Timestamp, ProcessKey)>,
+}
+
+impl Default for Processes {
+    fn default() -> Self {
+        Self {
+            live: LruCache::unbounded(),
+            ended: VecDeque::new(),
+        }
+    }
+}
+
+impl Processes {
+    /// The process of that key.
+    pub fn get(&mut self, key: ProcessKey) -> Option<&Arc<Process>> {
+        self.live.get(&key)
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// A process was made: it runs what its parent runs, in its parent's container.
+    pub fn fork(&mut self, fork: &Fork) {
+        let Fork { child, parent } = fork;
+        let parent = self.live.get(parent).cloned();
+        let node = match &parent {
+            Some(maker) => Process {
+                key: *child,
+                parent: self.bounded(parent.clone()),
+                execution: Arc::clone(&maker.execution),
+                container: maker.container.clone(),
+                escaped_cgroup: maker.escaped_cgroup,
+                depth: 0,
+            },
+            None => unknown(*child),
+        };
+        self.insert(node);
+    }
+
+    /// A process runs a program. Gives back its node.
+    pub fn exec(&mut self, process: ProcessKey, parent: ProcessKey, execution: Arc<Execution>) -> Arc<Process> {
+        let before = self.live.get(&process).cloned();
+        let parent = match &before {
+            Some(before) => before.parent.clone().or_else(|| self.live.get(&parent).cloned()),
+            None => self.live.get(&parent).cloned(),
+        };
+        let inherited = before
+            .as_ref()
+            .or(parent.as_ref())
+            .and_then(|process| process.container.clone());
+        let by_cgroup = container_id(&execution.cgroup).map(|(id, _)| id);
+        let escaped_cgroup = inherited.is_some() && inherited.as_deref() != by_cgroup;
+        let container = inherited.or_else(|| by_cgroup.map(Arc::from));
+        let parent = self.bounded(parent);
+        self.insert(Process {
+            key: process,
+            parent,
+            execution,
+            container,
+            escaped_cgroup,
+            depth: 0,
+        })
+    }
+
+    /// A process ended.
+    pub fn exit(&mut self, exit: &Exit, now: Timestamp) {
+        self.ended.push_back((now, exit.process));
+        while let Some((since, key)) = self.ended.front()
+            && now.duration_since(*since) >= REMEMBERED
+        {
+            self.live.pop(key);
+            self.ended.pop_front();
+        }
+    }
+
+    fn insert(&mut self, mut node: Process) -> Arc<Process> {
+        node.depth = node.parent.as_ref().map_or(0, |parent| parent.depth + 1);
+        let node = Arc::new(node);
+        if self.live.len() >= CAPACITY.get() {
+            self.live.pop_lru();
+        }
+        self.live.put(node.key, Arc::clone(&node));
+        node
+    }
+
+    /// The parent for a new node: where the line is too long, the nearest ancestor that lives, as the kernel itself
+    /// hands orphans on.
+    fn bounded(&self, parent: Option<Arc<Process>>) -> Option<Arc<Process>> {
+        let mut parent = parent?;
+        while parent.depth >= MAX_DEPTH {
+            parent = parent.parent.clone()?;
+            while !self.live.contains(&parent.key) && parent.parent.is_some() {
+                parent = parent.parent.clone()?;
+            }
+        }
+        Some(parent)
+    }
+}
+
+/// A process that was made by one that the agent has not heard of.
+fn unknown(key: ProcessKey) -> Process {
+    Process {
+        key,
+        parent: None,
+        execution: Arc::default(),
+        container: None,
+        escaped_cgroup: false,
+        depth: 0,
+    }
+}
+
+/// Whether a container's process holds every capability that its runtime can give, in the node's own user namespace.
+///
+/// The measure is the bounding set of the nearest ancestor outside the container, since a runtime cannot give what it
+/// does not have itself; of it, what all runtimes know.
+pub fn has_full_capabilities(process: &Process) -> bool {
+    let Some(container) = process.container.as_deref() else {
+        return false;
+    };
+    let credentials = &process.execution.credentials;
+    let outside = process
+        .ancestors()
+        .find(|ancestor| ancestor.container.as_deref() != Some(container));
+    let giver = outside
+        .map(|ancestor| ancestor.execution.credentials.bounding)
+        .filter(|set| set.0 != 0);
+    let known = Capabilities::KNOWN_TO_ALL_RUNTIMES;
+    let full = giver.map_or(known, |set| Capabilities(set.0 & known.0));
+    process.execution.namespaces.in_initial_user() == Some(true) && credentials.effective.contain(full)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Tests of the process table.
+
+use super::*;
+use crate::event::{Credentials, Namespaces};
+
+const ID: &str = "4e1c2dcb3ec2d0f2a5d8a6f1b0c9e8d7f6a5b4c3d2e1f00112233445566778899";
+
+fn container() -> String {
+    ID[..64].to_owned()
+}
+
+fn key(pid: u32) -> ProcessKey {
+    ProcessKey {
+        pid,
+        start: u64::from(pid) * 10,
+    }
+}
+
+fn running(exe: &str, cgroup: &str) -> Arc<Execution> {
+    Arc::new(of(exe, cgroup))
+}
+
+fn of(exe: &str, cgroup: &str) -> Execution {
+    Execution {
+        exe: exe.into(),
+        cgroup: cgroup.into(),
+        ..Execution::default()
+    }
+}
+
+fn fork(table: &mut Processes, parent: u32, child: u32) {
+    table.fork(&Fork {
+        child: key(child),
+        parent: key(parent),
+    });
+}
+
+fn line(process: &Process) -> Vec<&str> {
+    process.ancestors().map(|ancestor| &*ancestor.execution.exe).collect()
+}
+
+#[test]
+fn ancestors_outlive_their_exit() {
+    let mut table = Processes::default();
+    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    fork(&mut table, 1, 2);
+    table.exec(key(2), key(1), running("/bin/sh", "/"));
+    fork(&mut table, 2, 3);
+    let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
+    table.exit(
+        &Exit {
+            process: key(2),
+            code: 0,
+        },
+        Timestamp::UNIX_EPOCH,
+    );
+    table.exit(
+        &Exit {
+            process: key(9),
+            code: 0,
+        },
+        later,
+    );
+    assert!(table.get(key(2)).is_none());
+    let grandchild = table.exec(key(3), key(1), running("/bin/true", "/"));
+    assert_eq!(line(&grandchild), ["/bin/sh", "/sbin/init"]);
+}
+
+#[test]
+fn a_pid_that_comes_back_is_another_process() {
+    let mut table = Processes::default();
+    table.exec(key(7), key(1), running("/bin/old", "/"));
+    let again = ProcessKey { pid: 7, start: 999 };
+    assert!(table.get(again).is_none());
+    table.exec(again, key(1), running("/bin/new", "/"));
+    assert_eq!(&*table.get(key(7)).unwrap().execution.exe, "/bin/old");
+    assert_eq!(&*table.get(again).unwrap().execution.exe, "/bin/new");
+}
+
+#[test]
+fn membership_of_a_container_sticks() {
+    let mut table = Processes::default();
+    let inside = format!("/docker/{}", container());
+    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    fork(&mut table, 1, 2);
+    let first = table.exec(key(2), key(1), running("/bin/sh", &inside));
+    assert_eq!(first.container.as_deref(), Some(container().as_str()));
+    assert!(!first.escaped_cgroup);
+    fork(&mut table, 2, 3);
+    let moved = table.exec(key(3), key(2), running("/bin/id", "/"));
+    assert_eq!(moved.container.as_deref(), Some(container().as_str()));
+    assert!(moved.escaped_cgroup);
+    fork(&mut table, 3, 4);
+    assert!(table.get(key(4)).unwrap().escaped_cgroup);
+}
+
+#[test]
+fn a_line_without_end_is_bounded() {
+    let mut table = Processes::default();
+    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    let mut now = Timestamp::UNIX_EPOCH;
+    for pid in 1..2000 {
+        fork(&mut table, pid, pid + 1);
+        if pid > 1 {
+            table.exit(
+                &Exit {
+                    process: key(pid),
+                    code: 0,
+                },
+                now,
+            );
+        }
+        now += SignedDuration::from_secs(1);
+    }
+    let last = table.get(key(2000)).unwrap();
+    assert!(last.depth <= MAX_DEPTH + 1);
+    assert_eq!(last.ancestors().last().map(|first| first.key), Some(key(1)));
+    assert!(table.len() < 10);
+}
+
+#[test]
+fn what_is_not_known_is_not_invented() {
+    let mut table = Processes::default();
+    fork(&mut table, 50, 51);
+    let orphan = table.get(key(51)).unwrap();
+    assert!(orphan.parent.is_none());
+    assert_eq!(&*orphan.execution.exe, "");
+}
+
+#[test]
+fn full_capabilities_are_measured_against_the_runtime() {
+    let node = Namespaces {
+        user: Namespaces::INITIAL_USER,
+        ..Namespaces::default()
+    };
+    let own = Namespaces {
+        user: 4_026_532_000,
+        ..Namespaces::default()
+    };
+    let docker = 0xA80_425FB_u64;
+    let no_resource = 0x1FF_FEFF_FFFF_u64;
+    for (giver, effective, namespaces, expected) in [
+        (no_resource, no_resource & 0x3F_FFFF_FFFF, node, true),
+        (no_resource, docker, node, false),
+        (u64::MAX, 0x3F_FFFF_FFFF, node, true),
+        (u64::MAX, no_resource, node, false),
+        (u64::MAX, u64::MAX, own, false),
+    ] {
+        let credentials = |effective, bounding| Credentials {
+            effective: Capabilities(effective),
+            bounding: Capabilities(bounding),
+            ..Credentials::default()
+        };
+        let mut table = Processes::default();
+        let runtime = Execution {
+            credentials: credentials(giver, giver),
+            ..of("/usr/bin/runc", "/")
+        };
+        table.exec(key(1), key(0), Arc::new(runtime));
+        let cgroup = format!("/docker/{}", container());
+        let init = Execution {
+            credentials: credentials(effective, effective),
+            namespaces,
+            ..of("/bin/sh", &cgroup)
+        };
+        fork(&mut table, 1, 2);
+        let process = table.exec(key(2), key(1), Arc::new(init));
+        assert_eq!(has_full_capabilities(&process), expected, "{giver:x} {effective:x}");
+    }
+}

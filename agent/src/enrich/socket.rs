@@ -1,0 +1,156 @@
+//! What the node knows of its sockets: who listens where, and under which name an address was asked for.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    sync::Arc,
+};
+
+use lru::LruCache;
+
+use crate::event::{DnsMessage, Listener, ProcessKey};
+
+/// Listening sockets that are remembered.
+const LISTENERS: NonZeroUsize = NonZeroUsize::new(8_192).expect("not 0");
+
+/// Addresses whose names are remembered.
+const NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not 0");
+
+/// Who listens where. An accepted connection belongs to its listener's owner: the kernel accepts it while some other
+/// process runs.
+#[derive(Debug)]
+pub struct Listeners(LruCache<(u32, u16), Vec<(IpAddr, ProcessKey)>>);
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self(LruCache::new(LISTENERS))
+    }
+}
+
+impl Listeners {
+    /// A socket listens.
+    pub fn learn(&mut self, listener: &Listener) {
+        let Some(process) = listener.owner.process else { return };
+        let place = (listener.owner.network_namespace, listener.address.port());
+        let ip = listener.address.ip();
+        let owners = self.0.get_or_insert_mut(place, Vec::new);
+        owners.retain(|(address, _)| *address != ip);
+        owners.push((ip, process));
+    }
+
+    /// Who owns what is connected at that address of that network namespace: the one that listens there, or on all
+    /// addresses.
+    pub fn owner(&mut self, network_namespace: u32, local: SocketAddr) -> Option<ProcessKey> {
+        let owners = self.0.get(&(network_namespace, local.port()))?;
+        let exact = owners.iter().find(|(address, _)| *address == local.ip());
+        let any = || owners.iter().find(|(address, _)| address.is_unspecified());
+        exact.or_else(any).map(|(_, process)| *process)
+    }
+}
+
+/// Under which name an address was last asked for, by network namespace: two containers may ask different servers.
+#[derive(Debug)]
+pub struct Names(LruCache<(u32, IpAddr), Arc<str>>);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(LruCache::new(NAMES))
+    }
+}
+
+impl Names {
+    /// A name server answered.
+    pub fn learn(&mut self, message: &DnsMessage) {
+        if !message.answer || message.addresses.is_empty() {
+            return;
+        }
+        let name: Arc<str> = message.name.as_ref().into();
+        for address in &message.addresses {
+            self.0.put(
+                (message.owner.network_namespace, address.to_canonical()),
+                Arc::clone(&name),
+            );
+        }
+    }
+
+    /// The name of that address as that network namespace knows it.
+    pub fn name(&mut self, network_namespace: u32, address: IpAddr) -> Option<Arc<str>> {
+        self.0.get(&(network_namespace, address.to_canonical())).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Owner;
+
+    fn process(pid: u32) -> ProcessKey {
+        ProcessKey { pid, start: 1 }
+    }
+
+    fn listener(namespace: u32, address: &str, pid: u32) -> Listener {
+        let owner = Owner {
+            process: Some(process(pid)),
+            network_namespace: namespace,
+            ..Owner::default()
+        };
+        Listener {
+            owner,
+            address: address.parse().unwrap(),
+            finding: None,
+        }
+    }
+
+    #[test]
+    fn a_connection_belongs_to_the_listener() {
+        let mut listeners = Listeners::default();
+        listeners.learn(&listener(1, "0.0.0.0:80", 10));
+        listeners.learn(&listener(1, "127.0.0.1:80", 11));
+        listeners.learn(&listener(2, "[::]:80", 12));
+        for (namespace, local, expected) in [
+            (1, "192.0.2.1:80", Some(10)),
+            (1, "127.0.0.1:80", Some(11)),
+            (2, "192.0.2.1:80", Some(12)),
+            (1, "192.0.2.1:81", None),
+            (3, "192.0.2.1:80", None),
+        ] {
+            assert_eq!(
+                listeners.owner(namespace, local.parse().unwrap()),
+                expected.map(process),
+                "{local}"
+            );
+        }
+        listeners.learn(&listener(1, "0.0.0.0:80", 13));
+        assert_eq!(listeners.owner(1, "192.0.2.1:80".parse().unwrap()), Some(process(13)));
+    }
+
+    #[test]
+    fn answers_name_addresses() {
+        let mut names = Names::default();
+        let mut message = DnsMessage {
+            owner: Owner {
+                network_namespace: 7,
+                ..Owner::default()
+            },
+            server: "192.0.2.53:53".parse().unwrap(),
+            name: "example.org".into(),
+            record_type: "A".into(),
+            addresses: vec!["192.0.2.1".parse().unwrap()],
+            answer: true,
+        };
+        names.learn(&message);
+        assert_eq!(
+            names.name(7, "192.0.2.1".parse().unwrap()).as_deref(),
+            Some("example.org")
+        );
+        assert_eq!(
+            names.name(7, "::ffff:192.0.2.1".parse().unwrap()).as_deref(),
+            Some("example.org")
+        );
+        assert_eq!(names.name(8, "192.0.2.1".parse().unwrap()), None);
+        message.answer = false;
+        message.addresses = vec!["192.0.2.2".parse().unwrap()];
+        names.learn(&message);
+        assert_eq!(names.name(7, "192.0.2.2".parse().unwrap()), None);
+    }
+}

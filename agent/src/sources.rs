@@ -1,0 +1,15 @@
+//! Sources turn what happened into events; they never decide whether it is bad.
+
+pub mod kernel;
+pub mod procfs;
+pub mod docker;
+pub mod runtime_files;
+pub mod users;
+
+use tokio::sync::mpsc;
+
+use crate::event::Event;
+
+/// Where every source puts its events: one bounded channel of batches, so that a busy source wakes the stream once for
+/// many events.
+pub type Sender = mpsc::Sender<Vec<Event>>;

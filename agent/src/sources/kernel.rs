@@ -1,0 +1,248 @@
+//! The kernel's sensors: load them, attach them, and turn their records into events.
+
+pub mod btf;
+mod accept;
+mod connect;
+mod decode;
+mod dns;
+mod exec;
+mod exit;
+mod fork;
+mod listen;
+mod reader;
+
+use std::path::Path;
+
+use agent_ebpf::{
+    fields::{ABSENT, KERNEL_FIELDS, OFFSETS_GLOBAL},
+    record::RING_BYTES,
+};
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{MapType, RingBuf},
+    programs::{CgroupAttachMode, CgroupSkbAttachType, Program},
+};
+
+pub use self::{
+    decode::{Clock, Decoder},
+    exec::kubernetes_api,
+    reader::Reader,
+};
+use crate::event::Event;
+
+/// The kernel programs, one object for every kernel and architecture.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensors"));
+
+/// One behaviour that the kernel reports.
+#[derive(Debug)]
+pub struct Sensor {
+    /// Its name: that of its file on both sides.
+    pub name: &'static str,
+    /// What its records start with.
+    pub tags: &'static [[u8; 4]],
+    /// Its programs, and where each attaches.
+    pub programs: &'static [(&'static str, Hook)],
+    /// What the agent does not see where this kernel cannot take the sensor.
+    pub loses: &'static str,
+    /// Turns one of its records into an event; `None` where it is only a part of one, or broken.
+    pub decode: fn(&mut Decoder, &[u8]) -> Option<Event>,
+}
+
+/// Where a program attaches.
+#[derive(Clone, Copy, Debug)]
+pub enum Hook {
+    /// A tracepoint, raw: it needs no type information, whose parsing would cost 50 ms and 20 MiB at start.
+    Tracepoint(&'static str),
+    /// A system call on sockets, for all cgroups.
+    SocketAddress,
+    /// Packets that leave sockets, for all cgroups.
+    Egress,
+    /// Packets that reach sockets, for all cgroups.
+    Ingress,
+}
+
+/// Every sensor, in the order in which they attach: a process must not be seen to run before it is seen to be made.
+pub const SENSORS: &[Sensor] = &[
+    fork::SENSOR,
+    exec::SENSOR,
+    exit::SENSOR,
+    connect::SENSOR,
+    listen::SENSOR,
+    accept::SENSOR,
+    dns::SENSOR,
+];
+
+/// What came of a sensor.
+#[derive(Debug)]
+pub struct SensorState {
+    /// Which.
+    pub sensor: &'static Sensor,
+    /// Why this kernel cannot take it; `None` where it is attached.
+    pub refused: Option<String>,
+}
+
+/// The sensors, attached for as long as this lives.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// What came of each sensor.
+    pub sensors: Vec<SensorState>,
+    /// Kernel fields that this kernel does not have, as `structure.member`: the facts behind them are missing.
+    pub missing_fields: Vec<String>,
+}
+
+impl Kernel {
+    /// Loads and attaches every sensor that this kernel can take. An error means that it can take none.
+    pub fn attach(ring_bytes: Option<u32>) -> Result<Self> {
+        let offsets = btf::resolve_fields(Path::new(btf::VMLINUX), KERNEL_FIELDS)?;
+        ensure_ring_buffer()?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(None)
+            .override_global(OFFSETS_GLOBAL, offsets.as_slice(), true)
+            .map_max_entries("EVENTS", ring_bytes.unwrap_or(RING_BYTES))
+            .load(OBJECT)
+            .context("the kernel refused the sensors' maps")?;
+        let cgroups = cgroup_root();
+        let sensors: Vec<_> = SENSORS
+            .iter()
+            .map(|sensor| attach_sensor(&mut ebpf, sensor, cgroups.as_ref()))
+            .collect();
+        if let [first, ..] = sensors.as_slice()
+            && sensors.iter().all(|state| state.refused.is_some())
+        {
+            bail!(
+                "the kernel refused every sensor; {}: {}",
+                first.sensor.name,
+                first.refused.as_deref().unwrap_or("")
+            );
+        }
+        let missing = KERNEL_FIELDS
+            .iter()
+            .zip(&offsets)
+            .filter(|(_, offset)| **offset == ABSENT);
+        let missing_fields = missing
+            .map(|(field, _)| format!("{}.{}", field.structure, field.members.join("|")))
+            .collect();
+        Ok(Self {
+            ebpf,
+            sensors,
+            missing_fields,
+        })
+    }
+
+    /// What reads the ring. The sensors stay attached while it lives.
+    pub fn into_reader(mut self) -> Result<Reader> {
+        let ring = self.ebpf.take_map("EVENTS").context("the object has no ring")?;
+        let ring = RingBuf::try_from(ring).context("cannot map the ring")?;
+        Reader::new(ring, self.ebpf)
+    }
+}
+
+fn ensure_ring_buffer() -> Result<()> {
+    let supported = aya::sys::is_map_supported(MapType::RingBuf).context("cannot probe for BPF: root is needed")?;
+    ensure!(supported, "no BPF ring buffer in this kernel: 5.8 or later is needed");
+    Ok(())
+}
+
+fn attach_sensor(
+    ebpf: &mut Ebpf,
+    sensor: &'static Sensor,
+    cgroups: Result<&std::fs::File, &anyhow::Error>,
+) -> SensorState {
+    let attached = sensor.programs.iter().try_for_each(|(name, hook)| {
+        let program = ebpf
+            .program_mut(name)
+            .with_context(|| format!("the object has no program {name}"))?;
+        attach_program(program, *hook, cgroups).with_context(|| format!("program {name}"))
+    });
+    SensorState {
+        sensor,
+        refused: attached.err().map(|error| one_line(&error)),
+    }
+}
+
+fn attach_program(program: &mut Program, hook: Hook, cgroups: Result<&std::fs::File, &anyhow::Error>) -> Result<()> {
+    let cgroups = || cgroups.map_err(|error| anyhow::anyhow!("{error:#}"));
+    match (program, hook) {
+        (Program::RawTracePoint(program), Hook::Tracepoint(name)) => {
+            program.load()?;
+            program.attach(name)?;
+        }
+        (Program::CgroupSockAddr(program), Hook::SocketAddress) => {
+            program.load()?;
+            program.attach(cgroups()?, CgroupAttachMode::Single)?;
+        }
+        (Program::CgroupSkb(program), Hook::Egress) => {
+            program.load()?;
+            program.attach(cgroups()?, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
+        }
+        (Program::CgroupSkb(program), Hook::Ingress) => {
+            program.load()?;
+            program.attach(cgroups()?, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
+        }
+        (program, hook) => bail!("a program of type {:?} does not fit {hook:?}", program.prog_type()),
+    }
+    Ok(())
+}
+
+/// The root of the unified cgroup hierarchy, without mounting it anywhere: programs there see the sockets of every
+/// cgroup, also where containers live in version 1 hierarchies.
+fn cgroup_root() -> Result<std::fs::File> {
+    use rustix::{
+        fs::{Mode, OFlags, openat},
+        mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
+    };
+    let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC).context("no unified cgroups in this kernel")?;
+    fsconfig_create(&context)?;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let root = openat(
+        &mount,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    Ok(root.into())
+}
+
+/// The verifier's log runs over many lines, of which the last that says anything tells the reason.
+fn one_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("processed "));
+    let first = lines.next().unwrap_or_default().to_owned();
+    match lines.next_back() {
+        Some(last) => format!("{first} … {last}"),
+        None => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_table_is_in_the_object() {
+        let object = aya_object_symbols();
+        for (name, _) in SENSORS.iter().flat_map(|sensor| sensor.programs) {
+            assert!(object.contains(*name), "{name} is not in the object");
+        }
+    }
+
+    #[test]
+    fn no_two_sensors_share_a_tag() {
+        let tags: Vec<_> = SENSORS.iter().flat_map(|sensor| sensor.tags).collect();
+        assert_eq!(tags.iter().collect::<HashSet<_>>().len(), tags.len());
+    }
+
+    /// The names in the object's string tables.
+    fn aya_object_symbols() -> HashSet<&'static str> {
+        OBJECT
+            .split(|byte| *byte == 0)
+            .filter_map(|name| std::str::from_utf8(name).ok())
+            .collect()
+    }
+}

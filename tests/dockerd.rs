@@ -1,0 +1,284 @@
+//! A dockerd of the test's own: own network and mounts, own data, own socket, gone when dropped.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use procfs::process::{Process, all_processes};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{deadline::wait_for, fixtures};
+
+/// The image that `import_busybox` makes.
+pub(crate) const BUSYBOX: &str = "tocsin/busybox:1";
+/// The image that `import_debian` makes.
+pub(crate) const DEBIAN: &str = "tocsin/debian:1";
+
+/// A running daemon.
+pub(crate) struct Dockerd {
+    child: Child,
+    /// Socket, data and log.
+    folder: TempDir,
+    fixture: PathBuf,
+}
+
+impl Dockerd {
+    /// Starts a daemon that listens on its unix socket alone; nothing if its packages are missing.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with further arguments, such as `-H tcp://127.0.0.1:2375`; such an address is in the daemon's own network.
+    pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
+        let (fixture, busybox) = (
+            fixtures::require("docker")?,
+            fixtures::require("busybox")?.join("bin/busybox"),
+        );
+        let folder = tempfile::Builder::new()
+            .prefix("dockerd-")
+            .tempdir()
+            .expect("a folder for the daemon");
+        let mut command = program(&fixture, &folder, "unshare");
+        // An own network: a second daemon in the host's would take away the first one's bridge.
+        command
+            .args(["--net", "--mount", "--propagation", "private"])
+            .arg(&busybox);
+        // And a `/run` of its own, where it would leave folders.
+        let prepare = r#""$0" ip link set lo up && "$0" mount -t tmpfs tmpfs /run && exec "$@""#;
+        command
+            .args(["sh", "-c", prepare])
+            .arg(busybox)
+            .arg(fixture.join("programs/dockerd"));
+        command.args(daemon_arguments(&fixture, &folder)).args(arguments);
+        let log = fs::File::create(folder.path().join("log")).expect("a log for the daemon");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("unshare starts");
+        let mut dockerd = Self { child, folder, fixture };
+        dockerd.wait_until_it_answers();
+        Some(dockerd)
+    }
+
+    /// Imports an image with a shell and busybox's applets, called `BUSYBOX`.
+    pub(crate) fn import_busybox(&self) -> &'static str {
+        self.import("busybox", BUSYBOX)
+    }
+
+    /// Imports an image with bash, sshd, dropbear, php, nginx, curl and the like, called `DEBIAN`.
+    pub(crate) fn import_debian(&self) -> &'static str {
+        self.import("debian", DEBIAN)
+    }
+
+    /// Runs `docker` with `arguments` against this daemon.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Output {
+        self.command("docker")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("docker starts")
+    }
+
+    /// The same where failure ends the test; gives what it printed, trimmed.
+    pub(crate) fn docker_ok(&self, arguments: &[&str]) -> String {
+        let output = self.docker(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "docker {arguments:?}: {errors}\n{}",
+            self.log()
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// One of the daemon's companions (`docker`, `ctr`, `runc`, `openssl`), to be run on the host's network.
+    pub(crate) fn command(&self, name: &str) -> Command {
+        program(&self.fixture, &self.folder, name)
+    }
+
+    /// A program that runs in the daemon's own network, where its TCP addresses are.
+    pub(crate) fn command_in_network(&self, name: &str) -> Command {
+        let mut command = self.command("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg(name);
+        command
+    }
+
+    /// The daemon's process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn import(&self, fixture: &str, image: &'static str) -> &'static str {
+        // Whoever started a daemon has the fixtures: they are unpacked together.
+        let archive = fixtures::require(fixture)
+            .expect("the image's fixture")
+            .join("image.tar");
+        let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+        self.docker_ok(&["import", "--change", path, &archive.to_string_lossy(), image]);
+        image
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        let started = wait_for("answer of dockerd", Duration::from_secs(60), || {
+            let ended = self.child.try_wait().expect("the daemon's state");
+            let answers = || self.docker(&["version"]).status.success().then_some(true);
+            if ended.is_some() { Some(false) } else { answers() }
+        });
+        assert!(started, "dockerd ended: {}", self.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// What the daemon left: containerd, its shims and their containers, told by the daemon's own folder.
+    fn leftovers(&self) -> Vec<i32> {
+        let folder = self.folder.path().to_string_lossy();
+        let ours = |process: &Process| {
+            process
+                .cmdline()
+                .is_ok_and(|line| line.iter().any(|word| word.contains(&*folder)))
+        };
+        all_processes()
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(ours)
+            .map(|process| process.pid)
+            .collect()
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        let containers = String::from_utf8_lossy(&self.docker(&["ps", "--all", "--quiet"]).stdout).into_owned();
+        let containers: Vec<_> = containers.split_whitespace().collect();
+        if !containers.is_empty() {
+            self.docker(&[&["rm", "--force"], &containers[..]].concat());
+        }
+        let stopped = terminate(&mut self.child);
+        for pid in self.leftovers() {
+            // One that ended by itself meanwhile is what was wanted.
+            let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+        }
+        // Its mounts were in a namespace of its own and went with it.
+        assert!(
+            stopped || std::thread::panicking(),
+            "dockerd did not stop: {}",
+            self.log()
+        );
+    }
+}
+
+/// Asks the process to end, then makes it; says whether asking was enough.
+fn terminate(child: &mut Child) -> bool {
+    let pid = Pid::from_child(child);
+    if kill_process(pid, Signal::TERM).is_err() {
+        return false;
+    }
+    for _ in 0..300 {
+        if child.try_wait().is_ok_and(|status| status.is_some()) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}
+
+fn program(fixture: &Path, folder: &TempDir, name: &str) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(name);
+    command.env(
+        "PATH",
+        format!("{}:{path}:/usr/sbin:/sbin", fixture.join("programs").display()),
+    );
+    let libraries = fixture.join("usr/lib/x86_64-linux-gnu");
+    command
+        .env("XTABLES_LIBDIR", libraries.join("xtables"))
+        .env("LD_LIBRARY_PATH", libraries);
+    // The user's own contexts and credentials are not for tests.
+    command
+        .env("DOCKER_CONFIG", folder.path())
+        .env("DOCKER_HOST", format!("unix://{}/sock", folder.path().display()));
+    command.env_remove("DOCKER_CONTEXT").env_remove("DOCKER_TLS_VERIFY");
+    command
+}
+
+fn daemon_arguments(fixture: &Path, folder: &TempDir) -> Vec<String> {
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let configuration = if leaves_key(fixture, folder) {
+        format!(r#"{{"deprecated-key-path": "{}"}}"#, at("key.json"))
+    } else {
+        "{}".into()
+    };
+    fs::write(folder.path().join("daemon.json"), configuration).expect("the daemon's configuration");
+    let mut arguments = vec![
+        format!("--config-file={}", at("daemon.json")),
+        format!("--data-root={}", at("data")),
+        format!("--exec-root={}", at("exec")),
+        format!("--pidfile={}", at("pid")),
+        format!("--host=unix://{}", at("sock")),
+    ];
+    if lacks_sys_resource() {
+        arguments.push(format!(
+            "--add-runtime=without-sys-resource={}",
+            runtime_wrapper(fixture, folder).display()
+        ));
+        arguments.push("--default-runtime=without-sys-resource".into());
+    }
+    arguments
+}
+
+/// Whether this daemon would leave a key in /etc/docker: later ones have none, and refuse the setting of its path.
+fn leaves_key(fixture: &Path, folder: &TempDir) -> bool {
+    let output = program(fixture, folder, "dockerd")
+        .arg("--version")
+        .output()
+        .expect("dockerd starts");
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    let major = version
+        .strip_prefix("Docker version ")
+        .and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+    major.is_some_and(|major| major < 25)
+}
+
+/// Whether the machine refuses its root a capability that `docker run --privileged` asks for.
+fn lacks_sys_resource() -> bool {
+    const CAP_SYS_RESOURCE: u64 = 24;
+    let status = Process::myself()
+        .and_then(|process| process.status())
+        .expect("the status of this process");
+    status
+        .capbnd
+        .is_some_and(|capabilities| capabilities & (1 << CAP_SYS_RESOURCE) == 0)
+}
+
+/// A runtime that asks for every capability but that one.
+fn runtime_wrapper(fixture: &Path, folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("runtime");
+    let script = format!(
+        r#"#!/bin/sh
+previous=
+for argument; do
+    if [ "$previous" = --bundle ]; then
+        sed -i 's/"CAP_SYS_RESOURCE",//g; s/,"CAP_SYS_RESOURCE"//g' "$argument/config.json"
+    fi
+    previous=$argument
+done
+exec {} "$@"
+"#,
+        fixture.join("programs/runc").display()
+    );
+    fs::write(&path, script).expect("the runtime's wrapper");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the wrapper is executable");
+    path
+}
