@@ -155,17 +155,23 @@ impl Place {
         }
     }
 
+    /// What the YAML library says, which knows the line within the document.
+    pub fn yaml_problem(&self, what: &str, error: &yaml_serde::Error) -> Problem {
+        let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
+        let message = error.to_string();
+        let reason = message.split(" at line ").next().unwrap_or_default();
+        Problem {
+            line: self.line + line,
+            ..self.problem(Severity::Error, "", format!("{what}: {reason}"))
+        }
+    }
+
     /// An error in the parser's words, at the line that they speak of as far as that can be told.
     fn error(&self, message: &str) -> Problem {
-        let reason = lower_first(message.lines().next().unwrap_or_default());
         if let Some(error) = yaml_error(&self.text) {
-            let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
-            let reason = format!("not YAML: {error}");
-            return Problem {
-                line: self.line + line,
-                ..self.problem(Severity::Error, "", reason)
-            };
+            return self.yaml_problem("not YAML", &error);
         }
+        let reason = lower_first(message.lines().next().unwrap_or_default());
         let near = if message.starts_with("Condition") {
             Some("condition:")
         } else {
