@@ -11,6 +11,8 @@ fn main() -> aya_build::Result<()> {
     // `cargo xtask setup` writes the nightly that fits the linker; without it, the installed nightly is tried.
     let chosen = root.join("target/tools/bpf-toolchain");
     println!("cargo:rerun-if-changed={}", chosen.display());
+    // The embedded rules: a new file is no change of any that the compiler has read.
+    println!("cargo:rerun-if-changed=rules");
     println!("cargo:rerun-if-changed={}", root.join("Cargo.lock").display());
     let toolchain = fs::read_to_string(chosen).unwrap_or_else(|_| "nightly".into());
     let sensors = Package {

@@ -1,10 +1,36 @@
-//! Judgement: Sigma rules, one engine a log source.
+//! Judgement: Sigma rules, one engine a log source, so that no rule sees a foreign event.
+//!
+//! Everything here is a function of its arguments: [`crate::sources::rules`] reads the files and watches them.
 
-use std::path::PathBuf;
+pub mod builtin;
+pub mod document;
+pub mod problem;
+pub mod logsource;
+pub mod overrides;
+mod check;
+mod reference;
+mod family;
+pub mod samples;
 
+use std::{path::PathBuf, sync::Arc};
+
+use rsigma_eval::RuleExplanation;
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{alert::Level, event::LogSource};
+use self::{
+    document::{Documents, RuleFile},
+    family::Family,
+    problem::Problem,
+};
+use crate::{alert::Level, event::LogSource, observed::Observed};
+
+/// The rules in force. They stay as they were loaded; what moves is what the correlations have counted.
+#[derive(Debug)]
+pub struct Rules {
+    /// One engine a log source, in the order of [`LogSource::ALL`].
+    families: [Family; LogSource::ALL.len()],
+}
 
 /// What an alert says of the rule that raised it.
 #[derive(Clone, Debug)]
@@ -29,6 +55,110 @@ pub struct Rule {
     pub false_positives: Vec<String>,
     /// The family that it judges.
     pub log_source: LogSource,
+    /// The fields that tell one subject of this rule from another, from the custom attribute `tocsin: {subject: […]}`;
+    /// empty for those of its family ([`crate::alert::dedup`]).
+    pub subject: Vec<String>,
     /// The file it came from; `None` for a rule that is built in.
     pub file: Option<PathBuf>,
+}
+
+/// A rule matched an event.
+#[derive(Clone, Debug)]
+pub struct Match {
+    /// The rule.
+    pub rule: Arc<Rule>,
+    /// The fields that made it match, with their values; for a correlation its groups and its count.
+    pub matched: Vec<(Box<str>, Value)>,
+    /// The rule raises no alert but asks for a closer look, whose answer comes as an event of its own.
+    pub asks: Option<Ask>,
+}
+
+/// A question that a rule can put to a helper among the sources, by `tocsin: {ask: NAME}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// Does this listener serve the Docker API, and to whom? The listener comes back with its `listener.finding`.
+    DockerApiProbe,
+}
+
+impl Ask {
+    /// Every question.
+    pub const ALL: [Self; 1] = [Self::DockerApiProbe];
+
+    /// As rules write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DockerApiProbe => "docker-api-probe",
+        }
+    }
+}
+
+/// Makes a set of rules of files that were read. What is wrong with one is said, and keeps no other out of force.
+pub fn load(files: &[RuleFile]) -> (Rules, Vec<Problem>) {
+    let (documents, mut problems) = Documents::read(files);
+    let (rules, more) = Rules::of(documents);
+    problems.extend(more);
+    (rules, problems)
+}
+
+impl Rules {
+    /// Makes a set of rules, with all that is wrong with them.
+    pub fn of(documents: Documents) -> (Self, Vec<Problem>) {
+        let (parts, mut problems) = check::check(documents);
+        let families = parts.map(|part| {
+            let (family, more) = Family::of(part);
+            problems.extend(more);
+            family
+        });
+        (Self { families }, problems)
+    }
+
+    /// What the rules say to an event. Of matches that bear one title, which are the grades of one finding, the highest
+    /// wins; a question is no finding.
+    pub fn judge(&mut self, observed: &Observed) -> Vec<Match> {
+        let Some(source) = observed.log_source() else {
+            return Vec::new();
+        };
+        let mut matches = self.families[source as usize].judge(observed);
+        if matches.len() > 1 {
+            keep_highest(&mut matches);
+        }
+        matches
+    }
+
+    /// Every rule in force, by log source and title.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.families.iter().flat_map(Family::rules)
+    }
+
+    /// The rules that somebody may mean by an id, a name or a title: grades of one finding share their title.
+    pub fn find(&self, wanted: &str) -> Vec<&Arc<Rule>> {
+        let id = Uuid::try_parse(wanted).ok();
+        let meant = |rule: &&Arc<Rule>| Some(rule.id) == id || *rule.name == *wanted || *rule.title == *wanted;
+        self.iter().filter(meant).collect()
+    }
+
+    /// Why a rule does or does not match an event; `None` for a correlation, which no single event explains.
+    pub fn explain(&self, rule: &Rule, observed: &Observed) -> Option<RuleExplanation> {
+        self.families[rule.log_source as usize].explain(rule, observed)
+    }
+
+    /// Takes over what the former set's correlations have counted, for those that say the same as before.
+    pub fn continue_from(&mut self, former: &Self) {
+        for (family, former) in self.families.iter_mut().zip(&former.families) {
+            family.continue_from(former);
+        }
+    }
+}
+
+fn keep_highest(matches: &mut Vec<Match>) {
+    let alerts = || matches.iter().filter(|found| found.asks.is_none());
+    let beaten = |found: &Match| {
+        alerts().any(|other| other.rule.title == found.rule.title && other.rule.level > found.rule.level)
+    };
+    let keep: Vec<bool> = matches
+        .iter()
+        .map(|found| found.asks.is_some() || !beaten(found))
+        .collect();
+    let mut keep = keep.into_iter();
+    matches.retain(|_| keep.next().unwrap_or(true));
 }

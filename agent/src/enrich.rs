@@ -68,7 +68,10 @@ impl Node {
                 if let Some(api) = exec.execution.kubernetes_api {
                     self.containers.learn_api(api);
                 }
-                Some(self.processes.exec(exec.process, exec.parent, Arc::clone(&exec.execution)))
+                Some(
+                    self.processes
+                        .exec(exec.process, exec.parent, Arc::clone(&exec.execution)),
+                )
             }
             Kind::Connection(connection) => {
                 if !connection.initiated {
@@ -94,23 +97,12 @@ impl Node {
         self.place(event, process)
     }
 
-    /// What is known of a container that no runtime told of in time.
-    pub fn give_up(&mut self, id: &str, mut observed: Observed) -> Observed {
+    /// Lets an event go on that waited for the facts of a container: with those that have come.
+    pub fn resume(&mut self, id: &str, mut observed: Observed) -> Observed {
         let runtime = observed.process.as_deref().map_or("", runtime_of);
         let container = self.containers.give_up(id, runtime);
         self.add_container(&mut observed, container);
         observed
-    }
-
-    /// Adds the facts of a container that have come meanwhile. Gives the event back where they have not.
-    pub fn resume(&mut self, id: &str, mut observed: Observed) -> Result<Observed, Observed> {
-        match self.containers.get(id).cloned() {
-            Some(container) => {
-                self.add_container(&mut observed, container);
-                Ok(observed)
-            }
-            None => Err(observed),
-        }
     }
 
     fn process(&mut self, owner: Owner) -> Option<Arc<Process>> {
@@ -119,15 +111,26 @@ impl Node {
 
     fn place(&mut self, event: Event, process: Option<Arc<Process>>) -> Step {
         let facts = self.facts(&event, process.as_deref());
-        let mut observed = Observed { event, process, container: None, facts };
+        let mut observed = Observed {
+            event,
+            process,
+            container: None,
+            facts,
+        };
         if let Kind::Container(change) = &observed.event.kind {
             observed.container = Some(Arc::clone(&change.container));
             return Step::Ready(observed);
         }
-        let Some(id) = self.container_of(&observed) else { return Step::Ready(observed) };
+        let Some(id) = self.container_of(&observed) else {
+            return Step::Ready(observed);
+        };
         let runtime = observed.process.as_deref().map_or("", runtime_of);
         match self.containers.lookup(&id, runtime) {
-            Answer::Known(container) | Answer::Unavailable { container, first: false } => {
+            Answer::Known(container)
+            | Answer::Unavailable {
+                container,
+                first: false,
+            } => {
                 self.add_container(&mut observed, container);
                 Step::Ready(observed)
             }
@@ -142,7 +145,10 @@ impl Node {
     fn container_of(&self, observed: &Observed) -> Option<Arc<str>> {
         match &observed.process {
             Some(process) => process.container.clone(),
-            None => self.containers.by_cgroup(owner(&observed.event.kind)?.cgroup_id).cloned(),
+            None => self
+                .containers
+                .by_cgroup(owner(&observed.event.kind)?.cgroup_id)
+                .cloned(),
         }
     }
 

@@ -3,6 +3,9 @@
 mod container;
 mod process;
 mod socket;
+pub mod recorded;
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -66,7 +69,7 @@ pub struct Exec {
     /// Its parent at that moment.
     pub parent: ProcessKey,
     /// What it became.
-    pub execution: Execution,
+    pub execution: Arc<Execution>,
 }
 
 /// Something about the agent itself that an operator must know.

@@ -13,8 +13,10 @@
 
 pub mod event;
 pub mod sources;
+pub mod config;
 pub mod fields;
 pub mod observed;
 pub mod enrich;
+pub mod stream;
 pub mod detect;
 pub mod alert;

@@ -44,6 +44,18 @@ pub struct Facts {
     pub answers: Vec<IpAddr>,
 }
 
+impl From<Event> for Observed {
+    /// An event that nothing else is known of: a recorded one brings all its facts along.
+    fn from(event: Event) -> Self {
+        Self {
+            event,
+            process: None,
+            container: None,
+            facts: Facts::default(),
+        }
+    }
+}
+
 impl Observed {
     /// The field of that name, if this event carries it.
     pub fn field(&self, name: &str) -> Option<EventValue<'_>> {

@@ -3,6 +3,7 @@
 pub mod kernel;
 pub mod procfs;
 pub mod docker;
+pub mod runtime_files;
 pub mod users;
 
 use tokio::sync::mpsc;

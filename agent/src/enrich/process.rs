@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
 
 use super::container::container_id;
-use crate::event::{Capabilities, Exec, Execution, Exit, Fork, Process, ProcessKey};
+use crate::event::{Capabilities, Execution, Exit, Fork, Process, ProcessKey};
 
 /// Processes that are remembered. Beyond, the one that was longest not heard of is forgotten; its children still hold it.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
@@ -69,7 +69,7 @@ impl Processes {
     }
 
     /// A process runs a program. Gives back its node.
-    pub fn exec(&mut self, process: ProcessKey, parent: ProcessKey, execution: Execution) -> Arc<Process> {
+    pub fn exec(&mut self, process: ProcessKey, parent: ProcessKey, execution: Arc<Execution>) -> Arc<Process> {
         let before = self.live.get(&process).cloned();
         let parent = match &before {
             Some(before) => before.parent.clone().or_else(|| self.live.get(&parent).cloned()),
@@ -86,7 +86,7 @@ impl Processes {
         self.insert(Process {
             key: process,
             parent,
-            execution: Arc::new(execution),
+            execution,
             container,
             escaped_cgroup,
             depth: 0,

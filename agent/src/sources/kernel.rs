@@ -26,6 +26,7 @@ use aya::{
 
 pub use self::{
     decode::{Clock, Decoder},
+    exec::kubernetes_api,
     reader::Reader,
 };
 use crate::event::Event;

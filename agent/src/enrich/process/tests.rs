@@ -16,7 +16,11 @@ fn key(pid: u32) -> ProcessKey {
     }
 }
 
-fn running(exe: &str, cgroup: &str) -> Execution {
+fn running(exe: &str, cgroup: &str) -> Arc<Execution> {
+    Arc::new(of(exe, cgroup))
+}
+
+fn of(exe: &str, cgroup: &str) -> Execution {
     Execution {
         exe: exe.into(),
         cgroup: cgroup.into(),
@@ -150,17 +154,17 @@ fn full_capabilities_are_measured_against_the_runtime() {
         let mut table = Processes::default();
         let runtime = Execution {
             credentials: credentials(giver, giver),
-            ..running("/usr/bin/runc", "/")
+            ..of("/usr/bin/runc", "/")
         };
-        table.exec(key(1), key(0), runtime);
+        table.exec(key(1), key(0), Arc::new(runtime));
         let cgroup = format!("/docker/{}", container());
         let init = Execution {
             credentials: credentials(effective, effective),
             namespaces,
-            ..running("/bin/sh", &cgroup)
+            ..of("/bin/sh", &cgroup)
         };
         fork(&mut table, 1, 2);
-        let process = table.exec(key(2), key(1), init);
+        let process = table.exec(key(2), key(1), Arc::new(init));
         assert_eq!(has_full_capabilities(&process), expected, "{giver:x} {effective:x}");
     }
 }

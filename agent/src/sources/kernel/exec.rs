@@ -1,6 +1,6 @@
 //! A process runs a program.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use agent_ebpf::exec::{
     ARGUMENTS_TAG, ARGUMENTS_UNREADABLE, ChunkRecord, DescriptorRecord, ENVIRONMENT_TAG, EXE_CUT, EXE_NAMELESS,
@@ -124,14 +124,12 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
             .take(ENVIRONMENT_TAG, process)
             .and_then(|bytes| kubernetes_api(&bytes)),
     };
-    Some(decoder.event(
-        &record.header,
-        Kind::Exec(Box::new(Exec {
-            process,
-            parent: key(record.parent),
-            execution,
-        })),
-    ))
+    let exec = Exec {
+        process,
+        parent: key(record.parent),
+        execution: Arc::new(execution),
+    };
+    Some(decoder.event(&record.header, Kind::Exec(Box::new(exec))))
 }
 
 /// The texts behind a record, one after the other.
@@ -267,7 +265,7 @@ fn descriptor(record: DescriptorRecord) -> Descriptor {
 }
 
 /// Where the environment of a container says that the Kubernetes API is. Nothing else of an environment is kept.
-fn kubernetes_api(environment: &[u8]) -> Option<(IpAddr, u16)> {
+pub fn kubernetes_api(environment: &[u8]) -> Option<(IpAddr, u16)> {
     let value = |name: &str| {
         let mut variables = environment.split(|byte| *byte == 0);
         variables.find_map(|variable| {

@@ -1,0 +1,107 @@
+//! The rules that are part of the binary.
+
+use include_dir::{Dir, File, include_dir};
+
+use super::document::RuleFile;
+
+static RULES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/rules");
+
+/// The rule files.
+pub fn rules() -> Vec<RuleFile> {
+    files().filter(|file| is_rule(file.path())).map(read).collect()
+}
+
+/// The samples beside a rule file, by the rule file's path.
+pub fn samples(rule: &std::path::Path) -> Option<&'static str> {
+    RULES.get_file(rule.with_extension("jsonl"))?.contents_utf8()
+}
+
+/// Whether a file's name says that it holds rules.
+pub fn is_rule(path: &std::path::Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "yml" || extension == "yaml")
+}
+
+fn files() -> impl Iterator<Item = &'static File<'static>> {
+    let mut folders = vec![&RULES];
+    std::iter::from_fn(move || {
+        let folder = folders.pop()?;
+        folders.extend(folder.dirs());
+        Some(folder.files())
+    })
+    .flatten()
+}
+
+fn read(file: &File<'_>) -> RuleFile {
+    RuleFile {
+        path: file.path().to_owned(),
+        text: String::from_utf8_lossy(file.contents()).into_owned(),
+        built_in: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::detect::{Rules, document::Documents, samples::run};
+
+    #[test]
+    fn the_rules_load_without_a_word() {
+        let (documents, problems) = Documents::read(&rules());
+        assert!(problems.is_empty(), "{problems:#?}");
+        let (rules, problems) = Rules::of(documents);
+        assert!(problems.is_empty(), "{problems:#?}");
+        let mut names: Vec<_> = rules.iter().map(|rule| &rule.name).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), rules.iter().count(), "a name is given twice");
+    }
+
+    #[test]
+    fn each_says_what_an_operator_needs() {
+        let (documents, _) = Documents::read(&rules());
+        for placed in documents.rules {
+            let (rule, file) = (placed.what, placed.place.file);
+            let says = [
+                ("id", rule.id.is_some()),
+                ("name", rule.name.is_some()),
+                ("author", rule.author.is_some()),
+                ("level", rule.level.is_some()),
+                ("falsepositives", !rule.falsepositives.is_empty()),
+                (
+                    "description with what to do next",
+                    rule.description
+                        .is_some_and(|text| text.contains("Next:") || rule.custom_attributes.contains_key("tocsin")),
+                ),
+            ];
+            for (what, said) in says {
+                assert!(said, "{}: no {what}", file.display());
+            }
+            assert!(
+                file.starts_with("health") || !rule.tags.is_empty(),
+                "{}: no ATT&CK tags",
+                file.display()
+            );
+        }
+    }
+
+    #[test]
+    fn each_matches_its_samples_and_no_near_miss() {
+        let (documents, _) = Documents::read(&rules());
+        let mut failures = Vec::new();
+        for file in rules() {
+            let outcome = run(samples(&file.path).unwrap_or_default(), &documents, &file.path);
+            let samples = Path::new(&file.path).with_extension("jsonl");
+            failures.extend(outcome.lacking().map(|what| format!("{}: {what}", samples.display())));
+            failures.extend(
+                outcome
+                    .failures
+                    .iter()
+                    .map(|(line, reason)| format!("{}:{line}: {reason}", samples.display())),
+            );
+        }
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+}

@@ -1,0 +1,192 @@
+//! One family's engine: what its rules are, and what they say to an event.
+
+use std::{fmt, sync::Arc};
+
+use rsigma_eval::{
+    CorrelationConfig, CorrelationEngine, Engine, EvaluationResult, ResultBody, RuleExplanation, explain_rule,
+};
+use rsigma_parser::CorrelationRule;
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+use super::{
+    Ask, Match, Rule,
+    check::{Checked, Part},
+    problem::{Problem, Severity},
+};
+use crate::observed::Observed;
+
+/// How many groups all correlations of a family may count at once: an attacker chooses many of the values that they are
+/// grouped by. At about 400 bytes a group this is 8 MiB.
+const MOST_GROUPS: usize = 20_000;
+/// How many events one group may keep, for the same reason; a correlation's threshold is far below.
+const MOST_EVENTS_A_GROUP: usize = 10_000;
+
+/// The rules of one log source.
+pub(super) struct Family {
+    engine: Engine,
+    /// Fed with what the engine found, so that an event that matches nothing costs it nothing.
+    correlator: Option<Box<CorrelationEngine>>,
+    correlations: Vec<CorrelationRule>,
+    by_id: FxHashMap<String, Known>,
+}
+
+struct Known {
+    rule: Arc<Rule>,
+    asks: Option<Ask>,
+}
+
+impl Family {
+    /// Makes the engine.
+    pub(super) fn of(part: Part) -> (Self, Vec<Problem>) {
+        let Part {
+            rules,
+            correlations,
+            filters,
+        } = part;
+        let mut family = Self {
+            engine: Engine::new(),
+            correlator: None,
+            correlations: Vec::new(),
+            by_id: FxHashMap::default(),
+        };
+        let compiled: Vec<_> = rules.into_iter().map(|checked| family.take(checked)).collect();
+        family.engine.extend_compiled_rules(compiled);
+        let mut problems = Vec::new();
+        for filter in &filters {
+            if let Err(error) = family.engine.apply_filter(&filter.what) {
+                problems.push(filter.place.problem(Severity::Error, "filter:", error.to_string()));
+            }
+        }
+        if !correlations.is_empty() {
+            problems.extend(family.correlate(correlations));
+        }
+        (family, problems)
+    }
+
+    /// Remembers what to say of a rule, and hands on what matches.
+    fn take<T>(&mut self, checked: Checked<T>) -> T {
+        let Checked {
+            what,
+            rule,
+            asks,
+            place: _,
+        } = checked;
+        let rule = Arc::new(rule);
+        self.by_id.insert(rule.id.to_string(), Known { rule, asks });
+        what
+    }
+
+    fn correlate(&mut self, correlations: Vec<Checked<CorrelationRule>>) -> Vec<Problem> {
+        let mut correlator = CorrelationEngine::new(CorrelationConfig {
+            max_state_entries: MOST_GROUPS,
+            max_group_entries: Some(MOST_EVENTS_A_GROUP),
+            emit_detections: false,
+            ..CorrelationConfig::default()
+        });
+        let mut problems = Vec::new();
+        for checked in correlations {
+            match correlator.add_correlation(&checked.what) {
+                Ok(()) => {
+                    let correlation = self.take(checked);
+                    self.correlations.push(correlation);
+                }
+                Err(error) => problems.push(
+                    checked
+                        .place
+                        .problem(Severity::Error, "correlation:", error.to_string()),
+                ),
+            }
+        }
+        self.correlator = Some(Box::new(correlator));
+        problems
+    }
+
+    /// What the rules say to an event; time is the event's own.
+    pub(super) fn judge(&mut self, observed: &Observed) -> Vec<Match> {
+        let found = self.engine.evaluate(observed);
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let found = match &mut self.correlator {
+            Some(correlator) => correlator.process_with_detections(observed, found, observed.event.time.as_second()),
+            None => found,
+        };
+        found.into_iter().filter_map(|result| self.name(result)).collect()
+    }
+
+    fn name(&self, result: EvaluationResult) -> Option<Match> {
+        let Known { rule, asks } = self.by_id.get(result.header.rule_id.as_deref()?)?;
+        Some(Match {
+            rule: Arc::clone(rule),
+            matched: matched(result.body),
+            asks: *asks,
+        })
+    }
+
+    /// The rules, by title.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        let mut rules: Vec<_> = self.by_id.values().map(|known| &known.rule).collect();
+        rules.sort_by(|one, other| (&one.title, one.level, one.id).cmp(&(&other.title, other.level, other.id)));
+        rules.into_iter()
+    }
+
+    /// Why a rule does or does not match; `None` for a correlation.
+    pub(super) fn explain(&self, rule: &Rule, observed: &Observed) -> Option<RuleExplanation> {
+        let id = rule.id.to_string();
+        let compiled = self
+            .engine
+            .rules()
+            .iter()
+            .find(|compiled| compiled.id.as_deref() == Some(&id))?;
+        Some(explain_rule(compiled, observed))
+    }
+
+    /// Takes over what the same correlations of a former set have counted.
+    pub(super) fn continue_from(&mut self, former: &Self) {
+        let (Some(correlator), Some(past)) = (&mut self.correlator, &former.correlator) else {
+            return;
+        };
+        let same = |id: &String| {
+            let of = |family: &[CorrelationRule]| family.iter().find(|rule| rule.id.as_ref() == Some(id)).cloned();
+            of(&former.correlations).is_some_and(|past| Some(past) == of(&self.correlations))
+        };
+        let mut state = past.export_state();
+        state.windows.retain(|id, _| same(id));
+        state.last_alert.retain(|id, _| same(id));
+        correlator.import_state(state);
+    }
+}
+
+/// The engine has no form to print; how many rules it holds says enough.
+impl fmt::Debug for Family {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Family")
+            .field("rules", &self.by_id.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The fields of a match, each once; of a correlation its groups and its count.
+fn matched(body: ResultBody) -> Vec<(Box<str>, Value)> {
+    let mut fields: Vec<(Box<str>, Value)> = Vec::new();
+    match body {
+        ResultBody::Detection(detection) => {
+            for field in detection.matched_fields {
+                if !fields.iter().any(|(name, _)| **name == *field.field) {
+                    fields.push((field.field.into(), field.value));
+                }
+            }
+        }
+        ResultBody::Correlation(correlation) => {
+            let groups = correlation.group_key.into_iter();
+            fields.extend(groups.map(|(name, value)| (name.into(), value.into())));
+            fields.push((
+                correlation.correlation_type.as_str().into(),
+                correlation.aggregated_value.into(),
+            ));
+        }
+    }
+    fields
+}

@@ -1,0 +1,84 @@
+//! Which family of events a rule judges: Sigma's `logsource` in the agent's terms.
+
+use rsigma_parser::LogSource as Written;
+
+use crate::event::LogSource;
+
+/// The family that a rule of that `logsource` judges; without one, what it asks for.
+pub fn family(written: &Written) -> Result<LogSource, String> {
+    let part = |part: &Option<String>| part.as_deref().map(str::to_ascii_lowercase);
+    let (product, category, service) = (part(&written.product), part(&written.category), part(&written.service));
+    let found = match (product.as_deref(), category.as_deref(), service.as_deref()) {
+        (None | Some("linux"), Some(category), None) => by_category(category),
+        (Some("docker"), Some("container"), None) => Some(LogSource::Container),
+        (Some("tocsin"), None, Some("health")) => Some(LogSource::Health),
+        _ => None,
+    };
+    found.ok_or_else(|| describe([product, category, service]))
+}
+
+/// Categories that a Linux rule, or one for any product, can be about.
+fn by_category(category: &str) -> Option<LogSource> {
+    match category {
+        "process_creation" => Some(LogSource::ProcessCreation),
+        "network_connection" => Some(LogSource::NetworkConnection),
+        "network_listen" => Some(LogSource::NetworkListen),
+        "dns_query" => Some(LogSource::DnsQuery),
+        "webserver" => Some(LogSource::Webserver),
+        _ => None,
+    }
+}
+
+fn describe(parts: [Option<String>; 3]) -> String {
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        return "the rule names no log source".into();
+    }
+    format!("no source of this agent carries {}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(product: &str, category: &str, service: &str, expected: Result<LogSource, &str>) {
+        let part = |part: &str| (!part.is_empty()).then(|| part.to_owned());
+        let written = Written {
+            product: part(product),
+            category: part(category),
+            service: part(service),
+            ..Written::default()
+        };
+        assert_eq!(family(&written), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn a_rule_finds_its_family_or_hears_that_there_is_none() {
+        check("linux", "process_creation", "", Ok(LogSource::ProcessCreation));
+        check("Linux", "Process_Creation", "", Ok(LogSource::ProcessCreation));
+        check("", "process_creation", "", Ok(LogSource::ProcessCreation));
+        check("", "webserver", "", Ok(LogSource::Webserver));
+        check("", "dns_query", "", Ok(LogSource::DnsQuery));
+        check("docker", "container", "", Ok(LogSource::Container));
+        check("tocsin", "", "health", Ok(LogSource::Health));
+        check(
+            "windows",
+            "process_creation",
+            "",
+            Err("no source of this agent carries windows/process_creation"),
+        );
+        check(
+            "linux",
+            "",
+            "auditd",
+            Err("no source of this agent carries linux/auditd"),
+        );
+        check(
+            "linux",
+            "container",
+            "",
+            Err("no source of this agent carries linux/container"),
+        );
+        check("", "", "", Err("the rule names no log source"));
+    }
+}

@@ -1,0 +1,143 @@
+//! Samples: recorded events beside a rule file that its rules must match, or must not.
+
+use std::path::Path;
+
+use rsigma_parser::CorrelationRule;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{
+    Rules,
+    check::id_of,
+    document::{Documents, Place, Placed},
+};
+use crate::{event::recorded::event_from_json, observed::Observed};
+
+/// One line of a sample file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// What it shows.
+    pub why: String,
+    /// Whether the rules beside it match.
+    #[serde(rename = "match")]
+    pub matches: bool,
+    /// What happens, in order; an event without a time happens a second after the one before.
+    events: Vec<Map<String, Value>>,
+}
+
+/// How the samples of one file went.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many samples must match.
+    pub matching: usize,
+    /// How many must not.
+    pub near_misses: usize,
+    /// What went otherwise: the line, counted from 1, and what was found.
+    pub failures: Vec<(usize, String)>,
+}
+
+impl Outcome {
+    /// What is missing for the samples to show anything: a rule needs one that matches, and one that just does not.
+    pub fn lacking(&self) -> Option<&'static str> {
+        match (self.matching, self.near_misses) {
+            (0, 0) => Some("no samples"),
+            (0, _) => Some("no sample that must match"),
+            (_, 0) => Some("no near miss"),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the samples that stand beside a rule file. Each meets the file's rules afresh, with the rules that they
+/// correlate and their filters but no others.
+pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (number, line) in samples.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        match serde_json::from_str::<Sample>(line) {
+            Ok(sample) => {
+                *(if sample.matches {
+                    &mut outcome.matching
+                } else {
+                    &mut outcome.near_misses
+                }) += 1;
+                if let Err(failure) = try_sample(sample, documents, file) {
+                    outcome.failures.push((number + 1, failure));
+                }
+            }
+            Err(error) => outcome.failures.push((number + 1, format!("not a sample: {error}"))),
+        }
+    }
+    outcome
+}
+
+fn try_sample(sample: Sample, documents: &Documents, file: &Path) -> Result<(), String> {
+    let Sample { why, matches, events } = sample;
+    let (mut rules, _) = Rules::of(documents.about(file));
+    let own = documents.ids_in(file);
+    let mut fired = false;
+    for (second, mut event) in events.into_iter().enumerate() {
+        event.entry("time").or_insert_with(|| Value::from(second));
+        let observed = Observed::from(event_from_json(event).map_err(|error| format!("{why}: {error:#}"))?);
+        fired |= rules.judge(&observed).iter().any(|found| own.contains(&found.rule.id));
+    }
+    match (matches, fired) {
+        (true, false) => Err(format!("does not match, but must: {why}")),
+        (false, true) => Err(format!("matches, but must not: {why}")),
+        _ => Ok(()),
+    }
+}
+
+impl Documents {
+    /// What stands in one file, the rules that its correlations build upon, and all filters and overrides.
+    fn about(&self, file: &Path) -> Self {
+        let here = |place: &Place| *place.file == *file;
+        let mut wanted: Vec<&str> = Vec::new();
+        let mut correlations: Vec<Placed<_>> = Vec::new();
+        loop {
+            let before = correlations.len();
+            for placed in &self.correlations {
+                let named = is_named(&wanted, placed.what.id.as_deref(), placed.what.name.as_deref());
+                let taken = correlations
+                    .iter()
+                    .any(|taken: &Placed<CorrelationRule>| taken.what == placed.what);
+                if (here(&placed.place) || named) && !taken {
+                    wanted.extend(placed.what.rules.iter().map(String::as_str));
+                    correlations.push(placed.clone());
+                }
+            }
+            if correlations.len() == before {
+                break;
+            }
+        }
+        let rules = self.rules.iter();
+        let rules = rules.filter(|placed| {
+            here(&placed.place) || is_named(&wanted, placed.what.id.as_deref(), placed.what.name.as_deref())
+        });
+        Self {
+            rules: rules.cloned().collect(),
+            correlations,
+            filters: self.filters.clone(),
+            overrides: self.overrides.clone(),
+        }
+    }
+
+    fn ids_in(&self, file: &Path) -> Vec<Uuid> {
+        let rules = self
+            .rules
+            .iter()
+            .map(|placed| (&placed.place, placed.what.id.as_deref(), &placed.what.title));
+        let correlations = self.correlations.iter();
+        let correlations = correlations.map(|placed| (&placed.place, placed.what.id.as_deref(), &placed.what.title));
+        let here = rules.chain(correlations).filter(|(place, ..)| *place.file == *file);
+        here.filter_map(|(place, id, title)| id_of(place, id, title).ok())
+            .collect()
+    }
+}
+
+fn is_named(wanted: &[&str], id: Option<&str>, name: Option<&str>) -> bool {
+    wanted
+        .iter()
+        .any(|reference| id == Some(*reference) || name == Some(*reference))
+}
