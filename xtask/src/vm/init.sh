@@ -23,5 +23,6 @@ while kill -0 $agent 2>/dev/null && [ "$(cut -d. -f1 /proc/uptime)" -lt $deadlin
     fi
     sleep 0.2
 done
+head -n 20 /tmp/alerts
 cat /tmp/messages
 poweroff -f
