@@ -99,7 +99,7 @@ impl Redactor {
             Kind::Exec(exec) => {
                 if let Some(execution) = self.execution(&exec.execution) {
                     let mut exec = exec.clone();
-                    exec.execution = execution;
+                    exec.execution = Arc::new(execution);
                     without = Some(Kind::Exec(exec));
                 }
             }
@@ -122,6 +122,8 @@ impl Redactor {
             | Kind::Connection(_)
             | Kind::Listen(_)
             | Kind::Dns(_)
+            | Kind::Runtime(_)
+            | Kind::Users(_)
             | Kind::Recorded(_) => {}
         }
         let given = event.given.as_ref().map(|given| {

@@ -168,7 +168,7 @@ pub(crate) fn with_secret(alert: &Alert, secret: &str) -> Alert {
     observed.process = observed.process.map(|process| secret_line(&process, secret));
     observed.container = observed.container.map(|container| secret_container(&container, secret));
     match &mut observed.event.kind {
-        Kind::Exec(exec) => exec.execution.command_line = secret.into(),
+        Kind::Exec(exec) => Arc::make_mut(&mut exec.execution).command_line = secret.into(),
         Kind::Container(change) => change.container = secret_container(&change.container, secret),
         Kind::Health(health) => secret.clone_into(&mut health.detail),
         _ => {}
@@ -313,7 +313,7 @@ fn exec_event(exe: &str, command_line: &str) -> Kind {
             pid: 1203,
             start: 12030,
         },
-        execution: execution(exe, command_line),
+        execution: Arc::new(execution(exe, command_line)),
     };
     Kind::Exec(Box::new(exec))
 }
