@@ -1,22 +1,28 @@
 //! The command line: one definition, from which help, man page and completions are made as well.
 
-mod doctor;
-mod generate;
-mod record;
-mod replay;
 mod run;
 mod scan;
+mod replay;
+mod record;
+mod explain;
+mod rules;
+mod fields;
+mod bench;
+mod doctor;
+mod generate;
 
 use std::{
-    io::IsTerminal,
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -25,8 +31,10 @@ use crate::{
         log::Log,
         redact::Redactor,
     },
-    config::{Config, ring_bytes},
-    sinks::{Format, SinkConfig},
+    config::{Config, RULES_FOLDER, ring_bytes},
+    detect::problem::Severity,
+    sources::rules::{Loaded, load_all},
+    sinks::{self, Format, Host},
 };
 
 /// Alarm bell of a Linux node: watches processes and sockets through eBPF, and raises alerts by Sigma rules
@@ -53,26 +61,18 @@ enum Command {
     Scan(scan::ScanArgs),
     Replay(replay::ReplayArgs),
     Record(record::RecordArgs),
+    Explain(explain::Arguments),
+    Rules(rules::Arguments),
     Doctor(doctor::DoctorArgs),
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
 }
 
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// As it should.
-    Done,
-    /// As it should, and it raised an alert that the caller wants to fail on.
-    Alerted,
-}
-
-impl Outcome {
-    fn of(raised: Option<Level>, fail_on: Option<Level>) -> Self {
-        match (raised, fail_on) {
-            (Some(raised), Some(least)) if raised >= least => Self::Alerted,
-            _ => Self::Done,
-        }
+/// The exit code of a command that looked for alerts: 3 if it raised one of at least the level to fail on.
+fn exit_code(raised: Option<Level>, fail_on: Option<Level>) -> ExitCode {
+    match (raised, fail_on) {
+        (Some(raised), Some(least)) if raised >= least => ExitCode::from(3),
+        _ => ExitCode::SUCCESS,
     }
 }
 
@@ -80,19 +80,22 @@ impl Cli {
     /// Does what was asked, and gives the exit code. What fails is said in one line on standard error.
     pub fn execute(self) -> ExitCode {
         log_to_stderr();
-        let outcome = match self.command {
-            Command::Run(args) => args.execute().map(|()| Outcome::Done),
+        let done = match self.command {
+            Command::Run(args) => args.execute(),
             Command::Scan(args) => args.execute(),
             Command::Replay(args) => args.execute(),
-            Command::Record(args) => args.execute().map(|()| Outcome::Done),
+            Command::Record(args) => args.execute(),
+            Command::Explain(args) => to_stdout(|out| explain::run(&args, out)),
+            Command::Rules(args) => to_stdout(|out| rules::run(&args, out)),
             Command::Doctor(args) => args.execute(),
-            Command::Generate(args) => args.execute().map(|()| Outcome::Done),
+            Command::Generate(args) => args.execute(),
         };
-        match outcome {
-            Ok(Outcome::Done) => ExitCode::SUCCESS,
-            Ok(Outcome::Alerted) => ExitCode::from(3),
+        match done {
+            Ok(code) => code,
+            // Whoever reads has seen enough, as in `tocsin rules list | head`.
+            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
+                eprintln!("tocsin: {}", format!("{error:#}").replace('\n', " "));
                 ExitCode::FAILURE
             }
         }
@@ -110,20 +113,79 @@ fn log_to_stderr() {
         .init();
 }
 
+fn to_stdout(command: impl FnOnce(&mut io::StdoutLock<'static>) -> Result<ExitCode>) -> Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let code = command(&mut out)?;
+    out.flush()?;
+    Ok(code)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Where rules come from, beside those that are built in.
+#[derive(Clone, Debug, Default, Args)]
+struct RuleFolders {
+    /// A folder (or file) of rules, exceptions and overrides in place of the configured ones; may be given repeatedly
+    /// [default: /etc/tocsin/rules.d]
+    #[arg(long = "rules-dir", value_name = "DIR")]
+    rules_dir: Vec<PathBuf>,
+}
+
+impl RuleFolders {
+    /// The folders to read: those that were named, which must exist, or the usual one, which need not.
+    fn folders(&self) -> Result<Vec<PathBuf>> {
+        self.or(vec![RULES_FOLDER.into()])
+    }
+
+    /// The folders that were named, which must exist, or the others, which need not.
+    fn or(&self, others: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+        if self.rules_dir.is_empty() {
+            return Ok(others);
+        }
+        must_exist(&self.rules_dir)?;
+        Ok(self.rules_dir.clone())
+    }
+}
+
+/// Refuses paths that are not there: a slip of the pen must not look like an empty folder.
+fn must_exist(paths: &[PathBuf]) -> Result<()> {
+    for path in paths {
+        anyhow::ensure!(path.exists(), "{} does not exist", path.display());
+    }
+    Ok(())
+}
+
+/// Reads the rules and says what is wrong with them. What is good is in force.
+fn load_rules(folders: &[PathBuf]) -> Loaded {
+    let loaded = load_all(folders);
+    for problem in &loaded.problems {
+        match problem.severity {
+            Severity::Error => error!("{problem}"),
+            Severity::Warning => warn!("{problem}"),
+            Severity::Note => info!("{problem}"),
+        }
+    }
+    loaded
+}
+
 /// Which configuration and which rules.
 #[derive(Args, Debug)]
 struct RulesArgs {
     /// The configuration file [default: /etc/tocsin/tocsin.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A folder of Sigma rules beside those that are built in; may be given several times
-    #[arg(long, value_name = "DIR")]
-    rules_dir: Vec<PathBuf>,
+    #[command(flatten)]
+    folders: RuleFolders,
 }
 
 impl RulesArgs {
     fn config(&self) -> Result<Config> {
-        Config::read(self.config.as_deref())
+        let mut config = Config::read(self.config.as_deref())?;
+        config.rules = self.folders.or(config.rules)?;
+        Ok(config)
     }
 }
 
@@ -159,7 +221,7 @@ impl NodeArgs {
 #[derive(Args, Debug)]
 struct AlertArgs {
     /// The form of the alerts [default: pretty on a terminal, else ocsf]
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "FORM", value_parser = parse_format)]
     format: Option<Format>,
     /// The lowest level that is reported [default: low]
     #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
@@ -178,14 +240,34 @@ impl AlertArgs {
         config
     }
 
-    fn log(config: &Config) -> Result<Arc<Log>> {
+    /// The log of alerts, and the sinks that read it.
+    fn open(&self, config: &Config) -> Result<(Arc<Log>, sinks::Handle)> {
         let redactor = if config.redact { Redactor::new(&config.secrets)? } else { Redactor::off() };
-        Ok(Log::new(redactor))
+        let log = Log::new(redactor);
+        let sinks = sinks::Config {
+            sinks: vec!["stdout".into()],
+            format: self.format,
+            min_level: config.min_level,
+            host: Arc::new(Host::detect()),
+        };
+        let handle = sinks::start(&sinks, &log)?;
+        Ok((log, handle))
     }
+}
 
-    fn sink(&self, output: Option<PathBuf>) -> SinkConfig {
-        SinkConfig::new(self.format, output)
+/// How long the sinks may take for what is left when the agent ends.
+const LAST_DELIVERIES: Duration = Duration::from_secs(5);
+
+/// Lets the sinks deliver what is left.
+fn finish(sinks: sinks::Handle) {
+    let undelivered = sinks.finish(Instant::now() + LAST_DELIVERIES);
+    if undelivered > 0 {
+        error!(undelivered, "alerts could not be delivered in time");
     }
+}
+
+fn parse_format(name: &str) -> Result<Format, String> {
+    name.parse()
 }
 
 fn parse_level(name: &str) -> Result<Level, String> {

@@ -20,3 +20,4 @@ pub mod enrich;
 //pub mod stream;
 pub mod detect;
 pub mod alert;
+pub mod cli;

@@ -1,17 +1,17 @@
 //! Puts the parts together: sources, the stream, the log of alerts and who reads it.
 
 use std::{
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -128,16 +128,13 @@ impl Sensors {
     }
 }
 
-/// Waits for the signal to end, then tells the sources.
-pub async fn until_signal(stop: Arc<AtomicBool>) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// Waits for a signal to end.
+pub async fn until_signal() -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => result.context("cannot wait for signals")?,
+        _ = terminate.recv() => Ok(()),
+        result = tokio::signal::ctrl_c() => result.context("cannot wait for signals"),
     }
-    stop.store(true, Ordering::Relaxed);
-    Ok(())
 }
 
 /// A channel for events, of the size that a stream takes.
@@ -152,12 +149,6 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
         .thread_keep_alive(Duration::from_secs(2))
         .build()
         .context("cannot start the runtime")
-}
-
-/// The folders to read rules from: the configured ones that exist, and those that were asked for.
-pub fn rule_folders(config: &Config, asked: &[PathBuf]) -> Vec<PathBuf> {
-    let configured = config.rules.iter().filter(|folder| folder.exists()).cloned();
-    configured.chain(asked.iter().cloned()).collect()
 }
 
 fn event(time: Timestamp, kind: Kind) -> Event {

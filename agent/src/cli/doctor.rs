@@ -1,17 +1,17 @@
 //! `tocsin doctor`: what this kernel and node offer, what is missing, and what that costs in coverage.
 
-use std::{fmt::Display, fs, path::Path};
+use std::{fmt::Display, fs, path::Path, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args;
 
-use super::{NodeArgs, Outcome};
+use super::{NodeArgs, load_rules};
 use crate::{
     config::Config,
-    run::{answers, rule_folders},
+    run::answers,
     sources::{
         kernel::{Kernel, btf},
-        rules,
+        rules::Loaded,
     },
 };
 
@@ -32,14 +32,14 @@ Examples:
 
 impl DoctorArgs {
     /// Looks and tells.
-    pub fn execute(self) -> Result<Outcome> {
+    pub fn execute(self) -> Result<ExitCode> {
         let config = self.node.config()?;
         say("ok", "kernel", kernel_version());
         let sensors = sensors(&config);
         runtimes(&config);
-        rules(&config, &self)?;
+        rules(&config);
         memory(&config);
-        sensors.map(|()| Outcome::Done)
+        sensors.map(|()| ExitCode::SUCCESS)
     }
 }
 
@@ -87,11 +87,9 @@ fn runtimes(config: &Config) {
     }
 }
 
-fn rules(config: &Config, args: &DoctorArgs) -> Result<()> {
-    let folders = rule_folders(config, &args.node.rules.rules_dir);
-    let rules = rules::load_reported(&folders)?;
+fn rules(config: &Config) {
+    let Loaded { rules, .. } = load_rules(&config.rules);
     say("ok", "rules", format_args!("{} in force", rules.iter().count()));
-    Ok(())
 }
 
 /// What the agent will hold, in the figures of this node.

@@ -1,6 +1,6 @@
 //! `tocsin generate`: the man page and shell completions, from the same definitions as the help.
 
-use std::io::Write;
+use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, CommandFactory, Subcommand};
@@ -29,14 +29,15 @@ enum What {
 
 impl GenerateArgs {
     /// Writes it.
-    pub fn execute(self) -> Result<()> {
+    pub fn execute(self) -> Result<ExitCode> {
         let mut command = Cli::command();
         let mut output = Vec::new();
         match self.what {
             What::Man => write_man(command, &mut output)?,
             What::Completions { shell } => clap_complete::generate(shell, &mut command, "tocsin", &mut output),
         }
-        std::io::stdout().write_all(&output).context("cannot write to standard output")
+        std::io::stdout().write_all(&output).context("cannot write to standard output")?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -4,7 +4,11 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context as _, Result};
@@ -38,7 +42,7 @@ Examples:
 
 impl RecordArgs {
     /// Records until it is told to end.
-    pub fn execute(self) -> Result<()> {
+    pub fn execute(self) -> Result<ExitCode> {
         let config = self.node.config()?;
         let mut output = open(&self.file)?;
         let (failed, mut failures) = mpsc::channel(1);
@@ -62,11 +66,13 @@ impl RecordArgs {
             drop(events);
             info!(file = %self.file.display(), "recording");
             let (_none, no_rules) = mpsc::channel(1);
-            tokio::select! {
+            let ended = tokio::select! {
                 () = stream.run(received, no_rules) => Ok(()),
-                result = until_signal(stop) => result,
+                result = until_signal() => result,
                 Some(reason) = failures.recv() => Err(reason),
-            }
+            };
+            stop.store(true, Ordering::Relaxed);
+            ended.map(|()| ExitCode::SUCCESS)
         })
     }
 }

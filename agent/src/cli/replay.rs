@@ -4,18 +4,18 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use super::{AlertArgs, Outcome, RulesArgs, parse_level};
+use super::{AlertArgs, RulesArgs, exit_code, finish, load_rules, parse_level};
 use crate::{
     alert::Level,
     event::{Event, recorded::event_from_line},
-    run::rule_folders,
-    sinks,
-    sources::rules,
+    sources::rules::Loaded,
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -66,24 +66,21 @@ struct Counts {
 
 impl ReplayArgs {
     /// Replays. Alerts go to standard output, a summary to standard error.
-    pub fn execute(self) -> Result<Outcome> {
+    pub fn execute(self) -> Result<ExitCode> {
         let Kind::Events = self.source;
         let config = self.alerts.apply(self.rules.config()?);
-        let rules = rules::load_reported(&rule_folders(&config, &self.rules.rules_dir))?;
-        let sinks = sinks::start(self.alerts.sink(None), AlertArgs::log(&config)?)?;
-        let judge = Judge::new(rules, config.dedup, sinks.log(), config.min_level, None);
+        let Loaded { rules, .. } = load_rules(&config.rules);
+        let (log, sinks) = self.alerts.open(&config)?;
+        let judge = Judge::new(rules, config.dedup, Arc::clone(&log), config.min_level, None);
         let mut stream = Stream::new(Entrance::new(None), Last::Judge(Box::new(judge)));
         let mut counts = Counts::default();
         for file in &self.files {
             replay(file, &mut stream, &mut counts)?;
         }
-        stream.end();
         stream.finish();
-        let raised = stream.raised();
-        let alerts = sinks.log().appended();
-        sinks.finish()?;
-        eprintln!("{} events, {alerts} alerts, {} lines refused", counts.events, counts.refused);
-        Ok(Outcome::of(raised, self.fail_on))
+        finish(sinks);
+        eprintln!("{} events, {} alerts, {} lines refused", counts.events, log.appended(), counts.refused);
+        Ok(exit_code(stream.raised(), self.fail_on))
     }
 }
 

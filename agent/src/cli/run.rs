@@ -2,19 +2,22 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::Result;
 use clap::Args;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{AlertArgs, NodeArgs};
+use super::{AlertArgs, NodeArgs, finish, load_rules};
 use crate::{
-    run::{Sensors, channel, first_tidings, rule_folders, runtime, start_sources, until_signal},
-    sinks,
-    sources::rules,
+    run::{Sensors, channel, first_tidings, runtime, start_sources, until_signal},
+    sources::rules::{self, Loaded, Reloaded},
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -26,9 +29,6 @@ pub struct RunArgs {
     node: NodeArgs,
     #[command(flatten)]
     alerts: AlertArgs,
-    /// Append alerts to this file instead of writing them to standard output
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -40,38 +40,42 @@ Examples:
 
 impl RunArgs {
     /// Runs the agent until it is told to end.
-    pub fn execute(self) -> Result<()> {
-        let config = self.node.config()?;
-        let mut config = self.alerts.apply(config);
-        config.ring_bytes = self.node.ring_size.unwrap_or(config.ring_bytes);
-        let folders = rule_folders(&config, &self.node.rules.rules_dir);
-        let rules = rules::load_reported(&folders)?;
-        let count = rules.iter().count();
-        let sinks = sinks::start(self.alerts.sink(self.output), AlertArgs::log(&config)?)?;
-
+    pub fn execute(self) -> Result<ExitCode> {
+        let config = self.alerts.apply(self.node.config()?);
+        let Loaded { rules, fingerprint, .. } = load_rules(&config.rules);
+        let (log, sinks) = self.alerts.open(&config)?;
         let sensors = Sensors::attach(&config)?;
-        let attached = sensors.attached();
-        runtime()?.block_on(async {
+        let (attached, count) = (sensors.attached(), rules.iter().count());
+        let ended = runtime()?.block_on(async {
             let stop = Arc::new(AtomicBool::new(false));
             let (events, received) = channel();
-            let (new_rules, received_rules) = mpsc::channel(1);
+            let (reloaded, rules_received) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
-            tokio::spawn(rules::watch(folders, new_rules, events.clone()));
-            let judge = Judge::new(rules, config.dedup, sinks.log(), config.min_level, helpers.probe);
+            tokio::spawn(watch_rules(config.rules.clone(), fingerprint, reloaded));
+            let judge = Judge::new(rules, config.dedup, log, config.min_level, helpers.probe);
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
             stream.carry(first_tidings(&config));
             stream.carry(sensors.start(&events, Arc::clone(&stop))?);
             drop(events);
             info!(sensors = attached, rules = count, "watching");
-            tokio::select! {
-                () = stream.run(received, received_rules) => {}
-                result = until_signal(stop) => result?,
-                reason = sinks.failed() => return Err(reason),
-            }
+            let ended = tokio::select! {
+                () = stream.run(received, rules_received) => Ok(()),
+                result = until_signal() => result,
+                () = sinks.gone() => Err(anyhow::anyhow!("nobody takes the alerts any more")),
+            };
+            stop.store(true, Ordering::Relaxed);
             stream.finish();
             info!(events = stream.passed(), "ended");
-            Ok(())
-        })?;
-        sinks.finish()
+            ended
+        });
+        finish(sinks);
+        ended.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// Loads the rules anew when they change. Where that cannot be noticed, the rules that are in force stay.
+async fn watch_rules(folders: Vec<PathBuf>, known: u64, reloaded: mpsc::Sender<Reloaded>) {
+    if let Err(reason) = rules::watch(folders, known, reloaded).await {
+        warn!(reason = format!("{reason:#}"), "changes of rules are not noticed");
     }
 }

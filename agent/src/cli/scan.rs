@@ -1,6 +1,6 @@
 //! `tocsin scan`: looks once at what already stands on this node.
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Args;
@@ -9,13 +9,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{AlertArgs, Outcome, NodeArgs, parse_level};
+use super::{AlertArgs, NodeArgs, exit_code, finish, load_rules, parse_level};
 use crate::{
     alert::Level,
     event::Event,
-    run::{channel, first_tidings, rule_folders, runtime, start_sources},
-    sinks,
-    sources::{procfs, rules},
+    run::{channel, first_tidings, runtime, start_sources},
+    sources::{procfs, rules::Loaded},
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -45,15 +44,15 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 impl ScanArgs {
     /// Scans.
-    pub fn execute(self) -> Result<Outcome> {
+    pub fn execute(self) -> Result<ExitCode> {
         let config = self.alerts.apply(self.node.config()?);
-        let rules = rules::load_reported(&rule_folders(&config, &self.node.rules.rules_dir))?;
-        let sinks = sinks::start(self.alerts.sink(None), AlertArgs::log(&config)?)?;
+        let Loaded { rules, .. } = load_rules(&config.rules);
+        let (log, sinks) = self.alerts.open(&config)?;
         let standing = procfs::scan()?;
         let raised = runtime()?.block_on(async {
             let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);
-            let judge = Judge::new(rules, config.dedup, sinks.log(), config.min_level, helpers.probe);
+            let judge = Judge::new(rules, config.dedup, log, config.min_level, helpers.probe);
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
             stream.carry(first_tidings(&config));
             stream.carry(standing);
@@ -61,8 +60,8 @@ impl ScanArgs {
             stream.finish();
             stream.raised()
         });
-        sinks.finish()?;
-        Ok(Outcome::of(raised, self.fail_on))
+        finish(sinks);
+        Ok(exit_code(raised, self.fail_on))
     }
 }
 
@@ -88,5 +87,4 @@ async fn answers(stream: &mut Stream, received: &mut mpsc::Receiver<Vec<Event>>)
             }
         }
     }
-    stream.end();
 }

@@ -7,8 +7,10 @@ use std::{
 
 use rsigma_parser::{CorrelationRule, FilterRule, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize as _;
+use uuid::Uuid;
 
 use super::{
+    check::id_of,
     overrides::{self, Override},
     problem::{Problem, Severity},
 };
@@ -76,6 +78,18 @@ impl Documents {
             }
         }
         (documents, problems)
+    }
+
+    /// Every rule and correlation: its place and its id, of those whose id can be read.
+    pub fn places(&self) -> impl Iterator<Item = (&Place, Uuid)> {
+        let rules = self
+            .rules
+            .iter()
+            .map(|placed| (&placed.place, &placed.what.id, &placed.what.title));
+        let correlations = self.correlations.iter();
+        let correlations = correlations.map(|placed| (&placed.place, &placed.what.id, &placed.what.title));
+        let all = rules.chain(correlations);
+        all.filter_map(|(place, id, title)| Some((place, id_of(place, id.as_deref(), title).ok()?)))
     }
 
     /// Adds one document.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -27,15 +27,15 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge who reports alerts of at least `min_level`.
+    /// A judge who reports alerts of at least `min_level`, and repeats within `window` once.
     pub fn new(
         rules: Rules,
-        dedup: Dedup,
+        window: SignedDuration,
         log: Arc<Log>,
         min_level: Level,
         probe: Option<mpsc::Sender<docker_probe::Question>>,
     ) -> Self {
-        Self { rules, dedup, log, min_level, probe, outstanding: 0, raised: None }
+        Self { rules, dedup: Dedup::new(window), log, min_level, probe, outstanding: 0, raised: None }
     }
 
     /// Judges an event.
