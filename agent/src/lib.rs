@@ -16,3 +16,4 @@ pub mod fields;
 pub mod observed;
 pub mod detect;
 pub mod alert;
+pub mod sinks;
