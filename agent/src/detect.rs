@@ -11,6 +11,8 @@ mod check;
 mod reference;
 mod family;
 pub mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -22,7 +22,7 @@ pub use self::{
 };
 
 /// One thing that happened, or that already stood when the agent started.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Event {
     /// When it happened (for what already stood: when it was seen).
     pub time: Timestamp,
@@ -35,7 +35,7 @@ pub struct Event {
 }
 
 /// What can happen. Everything that rules do not see (a fork, an exit) keeps the tables true.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Kind {
     /// A process made another.
     Fork(Fork),
@@ -62,7 +62,7 @@ pub enum Kind {
 }
 
 /// A process ran a program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exec {
     /// Who.
     pub process: ProcessKey,
@@ -73,7 +73,7 @@ pub struct Exec {
 }
 
 /// Something about the agent itself that an operator must know.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Health {
     /// A short stable name: `loss`, `sensor-off`, `source-down`, `rules-refused`.
     pub kind: &'static str,

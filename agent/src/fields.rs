@@ -20,6 +20,8 @@ pub struct Field {
     pub carried_by: &'static [LogSource],
     /// What it means, in one line.
     pub meaning: &'static str,
+    /// The enrichers work it out from other events, so that a recorded event that lacks it gains it again.
+    pub worked_out: bool,
     /// Its value in an event; `None` where the event does not have it.
     pub get: for<'a> fn(&'a Observed) -> Option<EventValue<'a>>,
 }
@@ -58,6 +60,23 @@ const fn field(
         name,
         carried_by,
         meaning,
+        worked_out: false,
+        get,
+    }
+}
+
+/// A row of a field that the enrichers work out.
+const fn fact(
+    name: &'static str,
+    carried_by: &'static [LogSource],
+    meaning: &'static str,
+    get: for<'a> fn(&'a Observed) -> Option<EventValue<'a>>,
+) -> Field {
+    Field {
+        name,
+        carried_by,
+        meaning,
+        worked_out: true,
         get,
     }
 }
@@ -72,11 +91,11 @@ pub const FIELDS: &[Field] = &[
     field("LogonId", WITH_PROCESS, "the user id at login", |o| { number(run(o)?.credentials.login_uid?) }),
     field("ProcessId", WITH_PROCESS, "the process id as the node sees it", |o| { number(process(o)?.key.pid) }),
     field("ParentProcessId", WITH_PROCESS, "the parent's process id", |o| { number(parent(o)?.key.pid) }),
-    field("ParentImage", WITH_PROCESS, "path of the parent's executable", |o| { text(&parent(o)?.execution.exe) }),
-    field("ParentCommandLine", WITH_PROCESS, "the parent's arguments", |o| { text(&parent(o)?.execution.command_line) }),
+    fact("ParentImage", WITH_PROCESS, "path of the parent's executable", |o| { non_empty(&parent(o)?.execution.exe) }),
+    fact("ParentCommandLine", WITH_PROCESS, "the parent's arguments", |o| { non_empty(&parent(o)?.execution.command_line) }),
     field("DestinationIp", CONNECTION, "the address that the connection goes to", |o| address(connection(o)?.destination.ip())),
     field("DestinationPort", CONNECTION, "the port that the connection goes to", |o| number(connection(o)?.destination.port())),
-    field("DestinationHostname", CONNECTION, "the name under which that address was asked for", |o| text(o.facts.destination_name.as_deref()?)),
+    fact("DestinationHostname", CONNECTION, "the name under which that address was asked for", |o| text(o.facts.destination_name.as_deref()?)),
     field("SourceIp", SOCKET, "the address that the connection comes from, or the listener's own", |o| address(source(o)?.ip())),
     field("SourcePort", SOCKET, "the port that the connection comes from, or the listener's own", |o| number(source(o)?.port())),
     field("Protocol", SOCKET, "tcp or udp", protocol),
@@ -114,6 +133,7 @@ pub const FIELDS: &[Field] = &[
     field("process.stderr", WITH_PROCESS, "what standard error is", |o| { text(run(o)?.stdio[2].name()?) }),
     field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, memfd, upper-layer (not in the image), script", exe_kind),
     field("process.invoked", WITH_PROCESS, "the path given to execve: the script, where an interpreter runs one", |o| non_empty(&run(o)?.invoked)),
+    field("process.script", WITH_PROCESS, "the script, where an interpreter runs one", |o| run(o)?.script.then(|| text(&run(o)?.invoked))?),
     field("process.exe_inode", WITH_PROCESS, "the executable's inode number", |o| integer(run(o)?.inode)),
     field("process.exe_device", WITH_PROCESS, "the executable's device", |o| { number(run(o)?.device) }),
     field("process.exe_modified", WITH_PROCESS, "when the executable was last written, in seconds since 1970", |o| Some(EventValue::Int(run(o)?.modified))),
@@ -124,8 +144,8 @@ pub const FIELDS: &[Field] = &[
     field("process.network_namespace", WITH_PROCESS, "inode of the network namespace", |o| number(run(o)?.namespaces.network)),
     field("process.user_namespace", WITH_PROCESS, "inode of the user namespace", |o| number(run(o)?.namespaces.user)),
     field("process.arguments_cut", PROCESS, "arguments were left out of CommandLine", |o| flag(run(o)?.command_line_cut)),
-    field("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on", |o| list(process(o)?.ancestors().map(|ancestor| &*ancestor.execution.exe))),
-    field("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on", |o| { list(process(o)?.ancestors().map(|ancestor| &*ancestor.execution.command_line)) }),
+    fact("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on", |o| list(process(o)?.ancestors().map(|ancestor| &*ancestor.execution.exe))),
+    fact("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on", |o| { list(process(o)?.ancestors().map(|ancestor| &*ancestor.execution.command_line)) }),
     field("container.id", IN_CONTAINER, "the container's full id", |o| { text(&container(o)?.id) }),
     field("container.metadata", IN_CONTAINER, "known, pending (the runtime did not answer in time) or unavailable (no runtime to ask)", |o| text(container(o)?.metadata.name())),
     field("container.runtime", IN_CONTAINER, "docker, containerd, cri-o or podman", |o| non_empty(&container(o)?.runtime)),
@@ -143,10 +163,10 @@ pub const FIELDS: &[Field] = &[
     field("container.published_ports", IN_CONTAINER, "container ports that the node forwards", |o| { Some(EventValue::Array(container(o)?.published_ports.iter().map(|port| EventValue::Int(port.container_port.into())).collect())) }),
     field("container.command", IN_CONTAINER, "what its first process is told to run", |o| non_empty(&container(o)?.command)),
     field("container.started_at", IN_CONTAINER, "when it was started", |o| { non_empty(&container(o)?.started_at) }),
-    field("container.start", PROCESS, "the first execution seen in its container", |o| o.facts.container_start.then_some(EventValue::Bool(true))),
+    fact("container.start", PROCESS, "the first execution seen in its container", |o| o.facts.container_start.then_some(EventValue::Bool(true))),
     field("container.escaped_cgroup", WITH_PROCESS, "the process left its container's cgroup and still belongs to it", |o| process(o)?.escaped_cgroup.then_some(EventValue::Bool(true))),
-    field("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubelet, etcd, cloud-metadata…", |o| text(o.facts.destination_role?)),
-    field("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.ip()))),
+    fact("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubelet, etcd, cloud-metadata…", |o| text(o.facts.destination_role?)),
+    fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.ip()))),
     field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.finding.as_deref()?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),

@@ -17,6 +17,7 @@ pub mod config;
 pub mod fields;
 pub mod observed;
 pub mod enrich;
-pub mod stream;
+//pub mod stream;
 pub mod detect;
 pub mod alert;
+pub mod cli;

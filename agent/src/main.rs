@@ -1,3 +1,9 @@
 //! The `tocsin` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    tocsin::cli::Cli::parse().execute()
+}

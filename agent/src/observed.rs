@@ -1,9 +1,6 @@
 //! An event with all that the enrichers know about it: what rules judge and alerts quote.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use rsigma_eval::EventValue;
 use rustc_hash::FxHashMap;
@@ -15,7 +12,7 @@ use crate::{
 };
 
 /// An event and its facts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Observed {
     /// What happened.
     pub event: Event,
@@ -28,7 +25,7 @@ pub struct Observed {
 }
 
 /// Facts that are neither in the event nor of the process or the container alone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The name of the process's user.
     pub user: Option<Arc<str>>,
@@ -40,8 +37,6 @@ pub struct Facts {
     pub destination_role: Option<&'static str>,
     /// The name that the destination's address was last asked for under.
     pub destination_name: Option<Arc<str>>,
-    /// The processes' addresses that a DNS answer gave, for rules on answers.
-    pub answers: Vec<IpAddr>,
 }
 
 impl From<Event> for Observed {
@@ -57,12 +52,18 @@ impl From<Event> for Observed {
 }
 
 impl Observed {
-    /// The field of that name, if this event carries it.
+    /// The field of that name, if this event carries it. A recorded event has what was recorded, and what follows from
+    /// other events; its typed half stands only for the tables.
     pub fn field(&self, name: &str) -> Option<EventValue<'_>> {
-        if let Some(given) = self.event.given.as_ref().and_then(|given| given.get(name)) {
-            return Some(given.into());
+        match &self.event.given {
+            None => (field_by_name(name)?.get)(self),
+            Some(given) => match given.get(name) {
+                Some(value) => Some(value.into()),
+                None => field_by_name(name)
+                    .filter(|field| field.worked_out)
+                    .and_then(|field| (field.get)(self)),
+            },
         }
-        (field_by_name(name)?.get)(self)
     }
 
     /// The family whose rules judge this.
@@ -73,15 +74,15 @@ impl Observed {
     /// Every field that this event carries, flat, under the names that rules use.
     pub fn fields(&self) -> impl Iterator<Item = (&str, EventValue<'_>)> {
         let given = self.event.given.as_deref();
-        let worked_out = FIELDS
+        let from_table = FIELDS
             .iter()
-            .filter(move |field| !given.is_some_and(|given| given.contains_key(field.name)))
+            .filter(move |field| given.is_none_or(|given| field.worked_out && !given.contains_key(field.name)))
             .filter_map(|field| Some((field.name, (field.get)(self)?)));
         let given = given
             .into_iter()
             .flat_map(Map::iter)
             .map(|(name, value)| (name.as_str(), value.into()));
-        worked_out.chain(given)
+        from_table.chain(given)
     }
 }
 

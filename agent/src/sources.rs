@@ -5,6 +5,7 @@ pub mod procfs;
 pub mod docker;
 pub mod runtime_files;
 pub mod users;
+pub mod rules;
 
 use tokio::sync::mpsc;
 

@@ -1,3 +1,143 @@
-//! The stream: one task that carries each event from the entrance to its verdict.
+//! The stream: one task that carries each event from the entrance to its verdict. It does no I/O, waits for nothing but
+//! the next event, and cannot fail, so that recorded input replays to the same alerts.
 
 pub mod entrance;
+pub mod judge;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use self::{entrance::Entrance, judge::Judge};
+use crate::{
+    alert::Level,
+    event::{Event, Health, Kind},
+    observed::Observed,
+    sources::rules::Reloaded,
+};
+
+/// Batches that may wait for the stream. Behind a full channel the sources wait, and the kernel's ring fills.
+pub const QUEUE: usize = 64;
+
+/// How often windows of repeats are looked at: an update is not urgent.
+const UPDATES: Duration = Duration::from_secs(1);
+
+/// What the stream does with an event of which all is known.
+pub enum Last {
+    /// Rules judge it.
+    Judge(Box<Judge>),
+    /// It is written down.
+    Record(Box<dyn FnMut(&Observed)>),
+}
+
+/// The stream and all that it knows.
+pub struct Stream {
+    entrance: Entrance,
+    last: Last,
+    passed: u64,
+    ready: Vec<Observed>,
+}
+
+impl Stream {
+    /// A stream that has seen nothing.
+    pub fn new(entrance: Entrance, last: Last) -> Self {
+        Self { entrance, last, passed: 0, ready: Vec::new() }
+    }
+
+    /// Carries events until every source has ended, and takes up new rules between two events.
+    pub async fn run(&mut self, mut events: mpsc::Receiver<Vec<Event>>, mut rules: mpsc::Receiver<Reloaded>) {
+        let mut updates = tokio::time::interval(UPDATES);
+        updates.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let deadline = self.entrance.next_deadline();
+            let overdue = tokio::time::sleep_until(deadline.unwrap_or_else(|| Instant::now() + UPDATES).into());
+            tokio::select! {
+                batch = events.recv() => match batch {
+                    Some(batch) => self.carry(batch),
+                    None => break,
+                },
+                Some(reloaded) = rules.recv() => self.take_up(reloaded),
+                () = overdue, if deadline.is_some() => self.release_overdue(Instant::now()),
+                _ = updates.tick() => self.send_updates(),
+            }
+        }
+        // Nobody will tell more of what still waits.
+        self.release_overdue(Instant::now() + Duration::from_hours(1));
+    }
+
+    /// Carries these events as far as they can go now.
+    pub fn carry(&mut self, batch: Vec<Event>) {
+        self.passed += batch.len() as u64;
+        let now = Instant::now();
+        for event in batch {
+            self.entrance.admit(event, now, &mut self.ready);
+            self.finish_ready();
+        }
+    }
+
+    /// Ends every window of repeats, with their updates.
+    pub fn finish(&mut self) {
+        if let Last::Judge(judge) = &mut self.last {
+            judge.finish();
+        }
+    }
+
+    /// How many events have entered.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// The highest level of an alert so far.
+    pub fn raised(&self) -> Option<Level> {
+        match &self.last {
+            Last::Judge(judge) => judge.raised(),
+            Last::Record(_) => None,
+        }
+    }
+
+    /// Whether something waits for its container's facts, or an answer is outstanding.
+    pub fn is_waiting(&self) -> bool {
+        let asked = matches!(&self.last, Last::Judge(judge) if judge.outstanding() > 0);
+        asked || self.entrance.is_waiting()
+    }
+
+    fn take_up(&mut self, reloaded: Reloaded) {
+        match (reloaded, &mut self.last) {
+            (Reloaded::Rules(rules, problems), Last::Judge(judge)) => {
+                info!(rules = rules.iter().count(), problems = problems.len(), "rules loaded anew");
+                judge.take_up(*rules);
+            }
+            (Reloaded::Refused(problems), Last::Judge(_)) => {
+                let errors = problems.iter().filter(|problem| problem.is_error());
+                let reasons: Vec<_> = errors.map(ToString::to_string).collect();
+                error!("rules not loaded anew, the former ones stay in force: {}", reasons.join("; "));
+                let kind = Kind::Health(Health { kind: "rules-refused", detail: reasons.join("; ") });
+                self.carry(vec![Event { time: Timestamp::now(), startup: false, kind, given: None }]);
+            }
+            (_, Last::Record(_)) => {}
+        }
+    }
+
+    fn send_updates(&mut self) {
+        if let Last::Judge(judge) = &mut self.last {
+            judge.send_updates(Timestamp::now());
+        }
+    }
+
+    /// Lets go on what has waited long enough.
+    pub fn release_overdue(&mut self, now: Instant) {
+        self.entrance.overdue(now, &mut self.ready);
+        self.finish_ready();
+    }
+
+    fn finish_ready(&mut self) {
+        for observed in self.ready.drain(..) {
+            match &mut self.last {
+                Last::Judge(judge) => judge.judge(observed),
+                Last::Record(record) => record(&observed),
+            }
+        }
+    }
+}

@@ -7,8 +7,10 @@ use std::{
 
 use rsigma_parser::{CorrelationRule, FilterRule, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use serde::Deserialize as _;
+use uuid::Uuid;
 
 use super::{
+    check::id_of,
     overrides::{self, Override},
     problem::{Problem, Severity},
 };
@@ -76,6 +78,18 @@ impl Documents {
             }
         }
         (documents, problems)
+    }
+
+    /// Every rule and correlation: its place and its id, of those whose id can be read.
+    pub fn places(&self) -> impl Iterator<Item = (&Place, Uuid)> {
+        let rules = self
+            .rules
+            .iter()
+            .map(|placed| (&placed.place, &placed.what.id, &placed.what.title));
+        let correlations = self.correlations.iter();
+        let correlations = correlations.map(|placed| (&placed.place, &placed.what.id, &placed.what.title));
+        let all = rules.chain(correlations);
+        all.filter_map(|(place, id, title)| Some((place, id_of(place, id.as_deref(), title).ok()?)))
     }
 
     /// Adds one document.
@@ -155,17 +169,23 @@ impl Place {
         }
     }
 
+    /// What the YAML library says, which knows the line within the document.
+    pub fn yaml_problem(&self, what: &str, error: &yaml_serde::Error) -> Problem {
+        let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
+        let message = error.to_string();
+        let reason = message.split(" at line ").next().unwrap_or_default();
+        Problem {
+            line: self.line + line,
+            ..self.problem(Severity::Error, "", format!("{what}: {reason}"))
+        }
+    }
+
     /// An error in the parser's words, at the line that they speak of as far as that can be told.
     fn error(&self, message: &str) -> Problem {
-        let reason = lower_first(message.lines().next().unwrap_or_default());
         if let Some(error) = yaml_error(&self.text) {
-            let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
-            let reason = format!("not YAML: {error}");
-            return Problem {
-                line: self.line + line,
-                ..self.problem(Severity::Error, "", reason)
-            };
+            return self.yaml_problem("not YAML", &error);
         }
+        let reason = lower_first(message.lines().next().unwrap_or_default());
         let near = if message.starts_with("Condition") {
             Some("condition:")
         } else {

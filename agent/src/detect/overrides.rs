@@ -45,13 +45,8 @@ struct Written {
 
 /// Reads an override.
 pub fn parse(place: &Place) -> Result<Override, Problem> {
-    let document: Document = yaml_serde::from_str(&place.text).map_err(|error| {
-        let line = error.location().map_or(0, |location| location.line().saturating_sub(1));
-        Problem {
-            line: place.line + line,
-            ..place.problem(Severity::Error, "", format!("not an override: {error}"))
-        }
-    })?;
+    let document: Document =
+        yaml_serde::from_str(&place.text).map_err(|error| place.yaml_problem("not an override", &error))?;
     let Written { id, enabled, level } = document.tocsin_override;
     let refuse = |near: &str, reason: String| place.problem(Severity::Error, near, reason);
     if enabled.is_none() && level.is_none() {

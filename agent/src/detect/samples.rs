@@ -5,11 +5,9 @@ use std::path::Path;
 use rsigma_parser::CorrelationRule;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::{
     Rules,
-    check::id_of,
     document::{Documents, Place, Placed},
 };
 use crate::{event::recorded::event_from_json, observed::Observed};
@@ -75,7 +73,11 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
 fn try_sample(sample: Sample, documents: &Documents, file: &Path) -> Result<(), String> {
     let Sample { why, matches, events } = sample;
     let (mut rules, _) = Rules::of(documents.about(file));
-    let own = documents.ids_in(file);
+    let own = documents
+        .places()
+        .filter(|(place, _)| *place.file == *file)
+        .map(|(_, id)| id);
+    let own: Vec<_> = own.collect();
     let mut fired = false;
     for (second, mut event) in events.into_iter().enumerate() {
         event.entry("time").or_insert_with(|| Value::from(second));
@@ -121,18 +123,6 @@ impl Documents {
             filters: self.filters.clone(),
             overrides: self.overrides.clone(),
         }
-    }
-
-    fn ids_in(&self, file: &Path) -> Vec<Uuid> {
-        let rules = self
-            .rules
-            .iter()
-            .map(|placed| (&placed.place, placed.what.id.as_deref(), &placed.what.title));
-        let correlations = self.correlations.iter();
-        let correlations = correlations.map(|placed| (&placed.place, placed.what.id.as_deref(), &placed.what.title));
-        let here = rules.chain(correlations).filter(|(place, ..)| *place.file == *file);
-        here.filter_map(|(place, id, title)| id_of(place, id, title).ok())
-            .collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// A container changed, or more became known about it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ContainerChange {
     /// What happened.
     pub action: ContainerAction,

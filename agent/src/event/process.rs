@@ -14,7 +14,7 @@ pub struct ProcessKey {
 }
 
 /// A process was made by another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fork {
     /// The new process.
     pub child: ProcessKey,
@@ -23,7 +23,7 @@ pub struct Fork {
 }
 
 /// A process ended: its last thread is gone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exit {
     /// Who.
     pub process: ProcessKey,
@@ -33,7 +33,7 @@ pub struct Exit {
 
 /// A node of the process tree: one process running one program. A process that runs another program becomes another
 /// node, while its children keep the parent that they were made by.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Process {
     /// Who.
     pub key: ProcessKey,

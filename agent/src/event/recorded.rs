@@ -1,10 +1,18 @@
 //! Recorded events: JSON objects with a time, a category, and fields by the names that rules use.
 
+use std::{
+    io::{self, Write},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
+use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Event, Kind, LogSource};
+use super::{Connection, Credentials, Event, Exec, Execution, Kind, Listener, LogSource, Owner, ProcessKey, Protocol};
+use crate::{enrich::container::is_container_id, observed::Observed};
 
 /// An event as `tocsin record` writes it: `time` (RFC 3339, or seconds since 1970), `category`, and the fields, flat.
 pub fn event_from_json(mut fields: Map<String, Value>) -> Result<Event> {
@@ -12,10 +20,21 @@ pub fn event_from_json(mut fields: Map<String, Value>) -> Result<Event> {
     let category = category.as_str().context("the event's category is no text")?;
     let source = LogSource::by_name(category).with_context(|| format!("no event is of the category {category}"))?;
     let time = timestamp(&fields.remove("time").context("the event has no time")?)?;
+    let recorded = Fields(&fields);
+    let kind = match source {
+        LogSource::ProcessCreation => recorded.exec(time),
+        LogSource::NetworkConnection => recorded.connection(),
+        LogSource::NetworkListen => recorded.listener(),
+        LogSource::DnsQuery | LogSource::Container | LogSource::Webserver | LogSource::Health => None,
+    };
     Ok(Event {
         time,
-        startup: fields.get("event.startup").and_then(Value::as_bool).unwrap_or_default(),
-        kind: Kind::Recorded(source),
+        startup: recorded
+            .0
+            .get("event.startup")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
+        kind: kind.unwrap_or(Kind::Recorded(source)),
         given: Some(Box::new(fields)),
     })
 }
@@ -26,6 +45,128 @@ pub fn event_from_line(line: &str) -> Result<Event> {
         bail!("the line is no JSON object");
     };
     event_from_json(fields)
+}
+
+/// Writes an event as one line that [`event_from_line`] takes; nothing of one that no rule would see.
+pub fn write_event(output: &mut dyn Write, observed: &Observed) -> io::Result<()> {
+    let Some(source) = observed.log_source() else {
+        return Ok(());
+    };
+    let mut line = Vec::with_capacity(1024);
+    let mut json = serde_json::Serializer::new(&mut line);
+    let mut map = json.serialize_map(None)?;
+    map.serialize_entry("time", &observed.event.time)?;
+    map.serialize_entry("category", source.name())?;
+    for (name, value) in observed.fields() {
+        map.serialize_entry(name, &value.to_json())?;
+    }
+    map.end()?;
+    line.push(b'\n');
+    output.write_all(&line)
+}
+
+/// The fields of a record, from which the tables learn: who made whom, and what runs where.
+struct Fields<'a>(&'a Map<String, Value>);
+
+impl Fields<'_> {
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A number, also one that a converter wrote as text.
+    fn number(&self, name: &str) -> Option<u64> {
+        let value = self.0.get(name)?;
+        value.as_u64().or_else(|| value.as_str()?.parse().ok())
+    }
+
+    fn id(&self, name: &str) -> Option<u32> {
+        self.number(name)?.try_into().ok()
+    }
+
+    fn process(&self, pid: &str, start: &str) -> Option<ProcessKey> {
+        Some(ProcessKey {
+            pid: self.id(pid)?,
+            start: self.number(start).unwrap_or_default(),
+        })
+    }
+
+    /// An execution, if it is said whose.
+    fn exec(&self, time: Timestamp) -> Option<Kind> {
+        let process = self.process("ProcessId", "process.start")?;
+        let parent = self
+            .process("ParentProcessId", "process.parent_start")
+            .unwrap_or_default();
+        let execution = Execution {
+            time,
+            exe: self.text("Image").into(),
+            command_line: self.text("CommandLine").into(),
+            directory: self.text("CurrentDirectory").into(),
+            credentials: Credentials {
+                uid: self.id("process.uid").unwrap_or_default(),
+                euid: self.id("process.euid").or(self.id("process.uid")).unwrap_or_default(),
+                ..Credentials::default()
+            },
+            cgroup: self.cgroup(),
+            cgroup_id: self.number("process.cgroup_id").unwrap_or_default(),
+            ..Execution::default()
+        };
+        Some(Kind::Exec(Box::new(Exec {
+            process,
+            parent,
+            execution: Arc::new(execution),
+        })))
+    }
+
+    /// The cgroup; where only the container is said, one that such a container could have.
+    fn cgroup(&self) -> Box<str> {
+        let id = self.text("container.id");
+        match self.text("process.cgroup") {
+            "" if is_container_id(id) => format!("/docker/{id}").into(),
+            cgroup => cgroup.into(),
+        }
+    }
+
+    fn owner(&self) -> Owner {
+        Owner {
+            process: self.process("ProcessId", "process.start"),
+            cgroup_id: self.number("process.cgroup_id").unwrap_or_default(),
+            network_namespace: self.id("process.network_namespace").unwrap_or_default(),
+            uid: self.id("process.uid").unwrap_or_default(),
+        }
+    }
+
+    fn endpoint(&self, ip: &str, port: &str) -> Option<SocketAddr> {
+        let ip: IpAddr = self.text(ip).parse().ok()?;
+        Some(SocketAddr::new(ip, u16::try_from(self.number(port)?).ok()?))
+    }
+
+    fn connection(&self) -> Option<Kind> {
+        let connection = Connection {
+            owner: self.owner(),
+            protocol: if self.text("Protocol") == "udp" {
+                Protocol::Udp
+            } else {
+                Protocol::Tcp
+            },
+            initiated: self
+                .0
+                .get("Initiated")
+                .is_none_or(|value| value != &Value::Bool(false) && value != "false"),
+            source: self.endpoint("SourceIp", "SourcePort"),
+            destination: self.endpoint("DestinationIp", "DestinationPort")?,
+        };
+        Some(Kind::Connection(Box::new(connection)))
+    }
+
+    fn listener(&self) -> Option<Kind> {
+        let finding = self.text("listener.finding");
+        let listener = Listener {
+            owner: self.owner(),
+            address: self.endpoint("SourceIp", "SourcePort")?,
+            finding: (!finding.is_empty()).then(|| finding.into()),
+        };
+        Some(Kind::Listen(Box::new(listener)))
+    }
 }
 
 fn timestamp(time: &Value) -> Result<Timestamp> {

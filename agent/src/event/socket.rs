@@ -40,7 +40,7 @@ impl Protocol {
 }
 
 /// A connection was opened (or tried), accepted, or a first datagram sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Connection {
     /// Who: for an accepted connection, the owner of the listening socket.
     pub owner: Owner,
@@ -55,7 +55,7 @@ pub struct Connection {
 }
 
 /// A TCP socket listens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Listener {
     /// Who.
     pub owner: Owner,
@@ -66,7 +66,7 @@ pub struct Listener {
 }
 
 /// A DNS query or its answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DnsMessage {
     /// Who asked.
     pub owner: Owner,

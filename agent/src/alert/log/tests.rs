@@ -1,0 +1,93 @@
+use std::thread;
+
+use super::*;
+use crate::alert::samples;
+
+fn log() -> Arc<Log> {
+    Log::new(Redactor::off())
+}
+
+/// The counts of the alerts of a batch, which tests use as their names, and what was lost.
+fn names(batch: Option<Batch>) -> (Vec<u64>, u64) {
+    let batch = batch.expect("an open log");
+    (batch.alerts.iter().map(|alert| alert.count).collect(), batch.lost)
+}
+
+fn named(name: u64) -> Alert {
+    let mut alert = samples::health();
+    alert.count = name;
+    alert
+}
+
+#[test]
+fn readers_read_at_their_own_pace() {
+    let log = log();
+    assert_eq!(log.append(named(0)), 0, "nobody reads yet");
+    let (mut fast, mut slow) = (log.reader(), log.reader());
+    assert_eq!((log.append(named(1)), log.append(named(2))), (1, 2));
+    assert_eq!(names(fast.read(10)), (vec![1, 2], 0));
+    assert_eq!(names(slow.read(1)), (vec![1], 0));
+    assert_eq!(log.unread(), 1, "what all have read is let go");
+    log.append(named(3));
+    assert_eq!(names(slow.read(10)), (vec![2, 3], 0));
+    assert_eq!(names(fast.read(10)), (vec![3], 0));
+    assert_eq!(log.unread(), 0);
+    log.close();
+    assert!(fast.read(1).is_none() && slow.read(1).is_none());
+}
+
+#[test]
+fn a_slow_reader_loses_the_oldest_and_is_told() {
+    let log = log();
+    let mut reader = log.reader();
+    for name in 0..MAX_ALERTS as u64 + 5 {
+        log.append(named(name));
+    }
+    assert_eq!(names(reader.read(2)), (vec![5, 6], 5));
+    assert_eq!(names(reader.read(1)), (vec![7], 0));
+    assert_eq!(log.lost(), 5);
+}
+
+#[test]
+fn long_command_lines_do_not_fill_the_memory() {
+    let log = log();
+    let reader = log.reader();
+    let line = samples::process(1, "/tmp/x", &"a".repeat(32 << 10), None);
+    let mut alert = samples::exec_on_host();
+    let mut observed = crate::observed::Observed::clone(&alert.observed);
+    observed.process = Some(line);
+    alert.observed = Arc::new(observed);
+    for _ in 0..3000 {
+        log.append(alert.clone());
+    }
+    assert!(log.state().bytes <= MAX_BYTES);
+    drop(reader);
+    assert_eq!(log.state().bytes, 0, "nobody reads");
+}
+
+#[test]
+fn an_append_wakes_a_sleeping_reader() {
+    let log = log();
+    let mut reader = log.reader();
+    let thread = thread::spawn(move || {
+        let mut got = Vec::new();
+        while let Some(batch) = reader.read(3) {
+            got.extend(batch.alerts.iter().map(|alert| alert.count));
+        }
+        got
+    });
+    for name in 0..100 {
+        log.append(named(name));
+    }
+    log.close();
+    assert_eq!(thread.join().unwrap(), (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_leaves_is_redacted() {
+    let log = Log::new(Redactor::new(&[]).unwrap());
+    let mut reader = log.reader();
+    log.append(samples::with_secret(&samples::exec(), "--password hunter2"));
+    let batch = reader.read(1).unwrap();
+    assert!(!format!("{batch:?}").contains("hunter2"));
+}

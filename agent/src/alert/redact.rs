@@ -1,0 +1,227 @@
+//! Secrets in command lines and addresses, blotted out before an alert leaves the agent.
+
+mod patterns;
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use anyhow::Context;
+use regex::{Captures, Regex, RegexSet};
+use serde_json::Value;
+
+use self::patterns::PATTERNS;
+use super::Alert;
+use crate::{
+    event::{Container, Event, Execution, Kind, Process},
+    observed::Observed,
+};
+
+/// What stands where a secret stood.
+pub const REDACTED: &str = "[redacted]";
+
+/// Blots out what looks like a secret. A pattern blots out its group `secret`, or all that it matches if it has none.
+#[derive(Debug)]
+pub struct Redactor {
+    /// Every pattern at once: most texts hold nothing, and this one pass says so.
+    any: RegexSet,
+    each: Vec<Regex>,
+}
+
+impl Redactor {
+    /// The built-in patterns and `extra` ones (syntax of the `regex` crate).
+    pub fn new(extra: &[String]) -> anyhow::Result<Self> {
+        for pattern in extra {
+            Regex::new(pattern).with_context(|| format!("{pattern} is no regular expression"))?;
+        }
+        Self::of(PATTERNS.iter().copied().chain(extra.iter().map(String::as_str)))
+    }
+
+    /// Blots out nothing.
+    pub fn off() -> Self {
+        Self {
+            any: RegexSet::empty(),
+            each: Vec::new(),
+        }
+    }
+
+    fn of<'a>(patterns: impl Iterator<Item = &'a str>) -> anyhow::Result<Self> {
+        let patterns: Vec<_> = patterns.collect();
+        let each = patterns.iter().map(|pattern| Regex::new(pattern));
+        Ok(Self {
+            each: each.collect::<Result<_, _>>()?,
+            any: RegexSet::new(&patterns)?,
+        })
+    }
+
+    /// The text without its secrets.
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let matches = self.any.matches(text);
+        matches.into_iter().fold(Cow::Borrowed(text), |text, index| {
+            match self.each[index].replace_all(&text, blot) {
+                Cow::Borrowed(_) => text,
+                Cow::Owned(without) => Cow::Owned(without),
+            }
+        })
+    }
+
+    /// The alert without secrets in any of its texts. What is clean stays shared with the tables it came from.
+    pub fn alert(&self, mut alert: Alert) -> Alert {
+        if self.each.is_empty() {
+            return alert;
+        }
+        for (_, value) in &mut alert.matched {
+            self.value(value);
+        }
+        if let Some(observed) = self.observed(&alert.observed) {
+            alert.observed = Arc::new(observed);
+        }
+        alert
+    }
+
+    /// `None` if it is clean.
+    fn observed(&self, observed: &Observed) -> Option<Observed> {
+        let event = self.event(&observed.event);
+        let process = observed.process.as_ref().and_then(|process| self.process(process));
+        let container = (observed.container.as_ref()).and_then(|container| self.container(container));
+        if event.is_none() && process.is_none() && container.is_none() {
+            return None;
+        }
+        Some(Observed {
+            event: event.unwrap_or_else(|| observed.event.clone()),
+            process: process.or_else(|| observed.process.clone()),
+            container: container.or_else(|| observed.container.clone()),
+            facts: observed.facts.clone(),
+        })
+    }
+
+    fn event(&self, event: &Event) -> Option<Event> {
+        let mut without = None;
+        match &event.kind {
+            Kind::Exec(exec) => {
+                if let Some(execution) = self.execution(&exec.execution) {
+                    let mut exec = exec.clone();
+                    exec.execution = Arc::new(execution);
+                    without = Some(Kind::Exec(exec));
+                }
+            }
+            Kind::Container(change) => {
+                if let Some(container) = self.container(&change.container) {
+                    let mut change = change.clone();
+                    change.container = container;
+                    without = Some(Kind::Container(change));
+                }
+            }
+            Kind::Health(health) => {
+                if let Cow::Owned(detail) = self.text(&health.detail) {
+                    let mut health = health.clone();
+                    health.detail = detail;
+                    without = Some(Kind::Health(health));
+                }
+            }
+            Kind::Fork(_)
+            | Kind::Exit(_)
+            | Kind::Connection(_)
+            | Kind::Listen(_)
+            | Kind::Dns(_)
+            | Kind::Runtime(_)
+            | Kind::Users(_)
+            | Kind::Recorded(_) => {}
+        }
+        let given = event.given.as_ref().map(|given| {
+            let mut given = given.clone();
+            let dirty = given.values_mut().fold(false, |dirty, value| self.value(value) | dirty);
+            (given, dirty)
+        });
+        let given = given.and_then(|(given, dirty)| dirty.then_some(given));
+        (without.is_some() || given.is_some()).then(|| Event {
+            kind: without.unwrap_or_else(|| event.kind.clone()),
+            given: given.or_else(|| event.given.clone()),
+            ..*event
+        })
+    }
+
+    /// The process with its ancestors; those above the last secret stay shared.
+    fn process(&self, process: &Arc<Process>) -> Option<Arc<Process>> {
+        let line: Vec<_> = std::iter::successors(Some(process), |process| process.parent.as_ref()).collect();
+        let mut above: Option<Arc<Process>> = None;
+        for process in line.into_iter().rev() {
+            let execution = self.execution(&process.execution);
+            if execution.is_some() || above.is_some() {
+                above = Some(Arc::new(Process {
+                    parent: above.or_else(|| process.parent.clone()),
+                    execution: execution.map_or_else(|| Arc::clone(&process.execution), Arc::new),
+                    container: process.container.clone(),
+                    ..**process
+                }));
+            }
+        }
+        above
+    }
+
+    fn execution(&self, execution: &Execution) -> Option<Execution> {
+        let Cow::Owned(command_line) = self.text(&execution.command_line) else {
+            return None;
+        };
+        Some(Execution {
+            command_line: command_line.into(),
+            ..execution.clone()
+        })
+    }
+
+    fn container(&self, container: &Container) -> Option<Arc<Container>> {
+        let command = self.text(&container.command);
+        let labels = self.labels(&container.labels);
+        if labels.is_none() && matches!(command, Cow::Borrowed(_)) {
+            return None;
+        }
+        Some(Arc::new(Container {
+            command: command.into(),
+            labels: labels.unwrap_or_else(|| container.labels.clone()),
+            ..container.clone()
+        }))
+    }
+
+    /// A label's name can tell that its value is a secret.
+    fn labels(&self, labels: &BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+        let mut without = None;
+        for (name, value) in labels {
+            if let Cow::Owned(pair) = self.text(&format!("{name}={value}")) {
+                let value = pair.strip_prefix(&format!("{name}=")).unwrap_or(REDACTED);
+                without
+                    .get_or_insert_with(|| labels.clone())
+                    .insert(name.clone(), value.to_owned());
+            }
+        }
+        without
+    }
+
+    /// Tells whether there was a secret.
+    fn value(&self, value: &mut Value) -> bool {
+        match value {
+            Value::String(text) => match self.text(text) {
+                Cow::Owned(without) => {
+                    *text = without;
+                    true
+                }
+                Cow::Borrowed(_) => false,
+            },
+            Value::Array(values) => values.iter_mut().fold(false, |dirty, value| self.value(value) | dirty),
+            Value::Object(fields) => fields
+                .values_mut()
+                .fold(false, |dirty, value| self.value(value) | dirty),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+}
+
+/// A match with its group `secret` replaced.
+fn blot(captures: &Captures<'_>) -> String {
+    let whole = captures.get_match();
+    let secret = captures.name("secret").unwrap_or(whole);
+    let before = secret.start() - whole.start();
+    let after = secret.end() - whole.start();
+    let text = whole.as_str();
+    [&text[..before], REDACTED, &text[after..]].concat()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! `tocsin doctor`: what this kernel and node offer, what is missing, and what that costs in coverage.
+
+use std::{fmt::Display, fs, path::Path, process::ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{NodeArgs, load_rules};
+use crate::{
+    config::Config,
+    run::answers,
+    sources::{
+        kernel::{Kernel, btf},
+        rules::Loaded,
+    },
+};
+
+/// Tell what this node offers, what is missing, and what that costs
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+}
+
+const EXAMPLES: &str = "\
+Each line says ok, off or none. Exit code 1 if the agent cannot run on this node.
+
+Examples:
+  tocsin doctor
+  tocsin doctor --docker-socket /run/user/1000/docker.sock";
+
+impl DoctorArgs {
+    /// Looks and tells.
+    pub fn execute(self) -> Result<ExitCode> {
+        let config = self.node.config()?;
+        say("ok", "kernel", kernel_version());
+        let sensors = sensors(&config);
+        runtimes(&config);
+        rules(&config);
+        memory(&config);
+        sensors.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+fn say(verdict: &str, what: &str, text: impl Display) {
+    println!("{verdict:<5} {what:<12} {text}");
+}
+
+fn kernel_version() -> String {
+    let name = rustix::system::uname();
+    format!("{} {}", name.release().to_string_lossy(), name.machine().to_string_lossy())
+}
+
+/// Loads and attaches every sensor for a moment: what a kernel can do is tried, never read off its version.
+fn sensors(config: &Config) -> Result<()> {
+    let kernel = Kernel::attach(Some(config.ring_bytes))
+        .inspect_err(|_| say("none", "sensors", "the agent cannot run here; `replay` and `rules` work"))?;
+    say("ok", "BTF", Path::new(btf::VMLINUX).display());
+    say("ok", "ring", format_args!("{} MiB between kernel and agent", f64::from(config.ring_bytes) / f64::from(1 << 20)));
+    for state in &kernel.sensors {
+        match &state.refused {
+            None => say("ok", state.sensor.name, "attached"),
+            Some(reason) => say("off", state.sensor.name, format_args!("{reason}; not seen: {}", state.sensor.loses)),
+        }
+    }
+    for field in &kernel.missing_fields {
+        say("none", "field", format_args!("{field} is not in this kernel's BTF: the facts behind it are missing"));
+    }
+    Ok(())
+}
+
+fn runtimes(config: &Config) {
+    let mut any = false;
+    for (name, socket) in &config.runtimes {
+        if answers(socket) {
+            any = true;
+            say("ok", name, socket.display());
+        } else {
+            say("none", name, format_args!("nobody answers at {}", socket.display()));
+        }
+    }
+    if !any {
+        let lost = "containers are known by id, and by name and image where the runtime's files tell; \
+                    `Container with a miner image detected` cannot fire";
+        say("off", "containers", lost);
+    }
+}
+
+fn rules(config: &Config) {
+    let Loaded { rules, .. } = load_rules(&config.rules);
+    say("ok", "rules", format_args!("{} in force", rules.iter().count()));
+}
+
+/// What the agent will hold, in the figures of this node.
+fn memory(config: &Config) {
+    let processes = fs::read_dir("/proc").map_or(0, |entries| {
+        let is_pid = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
+        entries.flatten().filter(|entry| is_pid(&entry.file_name())).count()
+    });
+    let ring = config.ring_bytes >> 20;
+    say("ok", "memory", format_args!("ring {ring} MiB, mapped twice; {processes} processes at about 1 KiB each"));
+}

@@ -1,0 +1,129 @@
+//! `tocsin replay`: recorded input through the same pipeline.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+
+use super::{AlertArgs, RulesArgs, exit_code, finish, load_rules, parse_level};
+use crate::{
+    alert::Level,
+    event::{Event, recorded::event_from_line},
+    sources::rules::Loaded,
+    stream::{Last, Stream, entrance::Entrance, judge::Judge},
+};
+
+/// Run recorded input through the same pipeline; needs no root
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct ReplayArgs {
+    /// What the input is
+    #[arg(long, value_enum)]
+    source: Kind,
+    /// Files to read; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    rules: RulesArgs,
+    #[command(flatten)]
+    alerts: AlertArgs,
+    /// Exit with 3 if an alert of at least this level is raised
+    #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
+    fail_on: Option<Level>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tocsin record - | head -1000 >seen.jsonl          what the sensors see
+  tocsin replay --source events seen.jsonl          what the rules say to it
+  tocsin replay --source events --fail-on high -    the same from standard input; exit code 3 for an alert";
+
+/// The kinds of input.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// JSON lines as `tocsin record` writes them
+    Events,
+}
+
+/// A longer line is no event: it is refused without being kept.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// Refused lines whose reasons are shown; all are counted.
+const SHOWN: usize = 10;
+
+/// What became of the lines.
+#[derive(Debug, Default)]
+struct Counts {
+    events: u64,
+    refused: u64,
+}
+
+impl ReplayArgs {
+    /// Replays. Alerts go to standard output, a summary to standard error.
+    pub fn execute(self) -> Result<ExitCode> {
+        let Kind::Events = self.source;
+        let config = self.alerts.apply(self.rules.config()?);
+        let Loaded { rules, .. } = load_rules(&config.rules);
+        let (log, sinks) = self.alerts.open(&config)?;
+        let judge = Judge::new(rules, config.dedup, Arc::clone(&log), config.min_level, None);
+        let mut stream = Stream::new(Entrance::new(None), Last::Judge(Box::new(judge)));
+        let mut counts = Counts::default();
+        for file in &self.files {
+            replay(file, &mut stream, &mut counts)?;
+        }
+        stream.finish();
+        finish(sinks);
+        eprintln!("{} events, {} alerts, {} lines refused", counts.events, log.appended(), counts.refused);
+        Ok(exit_code(stream.raised(), self.fail_on))
+    }
+}
+
+fn replay(file: &Path, stream: &mut Stream, counts: &mut Counts) -> Result<()> {
+    let mut input: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot open {}", file.display()))?))
+    };
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line);
+        if read.with_context(|| format!("cannot read {}", file.display()))? == 0 {
+            break;
+        }
+        match event(&line, &mut input)? {
+            Ok(None) => {}
+            Ok(Some(event)) => {
+                counts.events += 1;
+                stream.carry(vec![event]);
+            }
+            Err(reason) => {
+                counts.refused += 1;
+                if counts.refused <= SHOWN as u64 {
+                    eprintln!("{}:{number}: {reason}", file.display());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The event of a line; none of a blank one. A line that is too long is read over.
+fn event(line: &[u8], input: &mut dyn BufRead) -> Result<Result<Option<Event>, String>> {
+    if line.len() as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n').context("cannot read on")?;
+        return Ok(Err(format!("a line of more than {LONGEST_LINE} bytes")));
+    }
+    let Ok(text) = std::str::from_utf8(line) else { return Ok(Err("not UTF-8".into())) };
+    let text = text.trim_start_matches('\u{FEFF}').trim();
+    if text.is_empty() {
+        return Ok(Ok(None));
+    }
+    Ok(event_from_line(text).map(Some).map_err(|reason| format!("{reason:#}")))
+}

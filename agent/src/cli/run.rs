@@ -1,0 +1,81 @@
+//! `tocsin run`: the agent.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Result;
+use clap::Args;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::{AlertArgs, NodeArgs, finish, load_rules};
+use crate::{
+    run::{Sensors, channel, first_tidings, runtime, start_sources, until_signal},
+    sources::rules::{self, Loaded, Reloaded},
+    stream::{Last, Stream, entrance::Entrance, judge::Judge},
+};
+
+/// Watch this node and raise alerts
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    #[command(flatten)]
+    alerts: AlertArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tocsin run                                   alerts for people on a terminal, JSON lines otherwise
+  tocsin run --min-level medium                only what is worth a look today
+  tocsin run --format falco | falcosidekick    alerts in the form that Falco's outputs take
+  tocsin run --rules-dir /srv/sigma/linux      with rules of your own beside ours";
+
+impl RunArgs {
+    /// Runs the agent until it is told to end.
+    pub fn execute(self) -> Result<ExitCode> {
+        let config = self.alerts.apply(self.node.config()?);
+        let Loaded { rules, fingerprint, .. } = load_rules(&config.rules);
+        let (log, sinks) = self.alerts.open(&config)?;
+        let sensors = Sensors::attach(&config)?;
+        let (attached, count) = (sensors.attached(), rules.iter().count());
+        let ended = runtime()?.block_on(async {
+            let stop = Arc::new(AtomicBool::new(false));
+            let (events, received) = channel();
+            let (reloaded, rules_received) = mpsc::channel(1);
+            let helpers = start_sources(&config, &events);
+            tokio::spawn(watch_rules(config.rules.clone(), fingerprint, reloaded));
+            let judge = Judge::new(rules, config.dedup, log, config.min_level, helpers.probe);
+            let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
+            stream.carry(first_tidings(&config));
+            stream.carry(sensors.start(&events, Arc::clone(&stop))?);
+            drop(events);
+            info!(sensors = attached, rules = count, "watching");
+            let ended = tokio::select! {
+                () = stream.run(received, rules_received) => Ok(()),
+                result = until_signal() => result,
+                () = sinks.gone() => Err(anyhow::anyhow!("nobody takes the alerts any more")),
+            };
+            stop.store(true, Ordering::Relaxed);
+            stream.finish();
+            info!(events = stream.passed(), "ended");
+            ended
+        });
+        finish(sinks);
+        ended.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// Loads the rules anew when they change. Where that cannot be noticed, the rules that are in force stay.
+async fn watch_rules(folders: Vec<PathBuf>, known: u64, reloaded: mpsc::Sender<Reloaded>) {
+    if let Err(reason) = rules::watch(folders, known, reloaded).await {
+        warn!(reason = format!("{reason:#}"), "changes of rules are not noticed");
+    }
+}

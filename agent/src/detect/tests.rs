@@ -1,0 +1,379 @@
+//! What loads, what is refused and why, and what a loaded set says to events.
+
+use std::{env, fs, path::PathBuf};
+
+use super::*;
+use crate::event::recorded::event_from_line;
+
+const LOGIN: &str = "
+title: Failed login
+id: 11111111-1111-4111-8111-111111111111
+name: failed-login
+logsource: {product: linux, category: process_creation}
+detection:
+    selection: {Image: /bin/login}
+    condition: selection
+level: low
+";
+
+const MANY: &str = "
+title: Many failed logins
+id: 22222222-2222-4222-8222-222222222222
+correlation:
+    type: event_count
+    rules: [failed-login]
+    group-by: [User]
+    timespan: 1m
+    condition: {gte: 3}
+level: high
+";
+
+fn file(name: &str, text: &str) -> RuleFile {
+    RuleFile {
+        path: name.into(),
+        text: text.trim_start().to_owned(),
+        built_in: name.starts_with("built-in"),
+    }
+}
+
+/// Loads documents, each as a file of its own called `0.yml`, `1.yml`…
+fn load_all(documents: &[&str]) -> (Rules, Vec<String>) {
+    let files = documents.iter().enumerate();
+    let files: Vec<_> = files
+        .map(|(number, text)| file(&format!("{number}.yml"), text))
+        .collect();
+    let (rules, problems) = load(&files);
+    (rules, problems.iter().map(ToString::to_string).collect())
+}
+
+fn observed(line: &str) -> Observed {
+    event_from_line(line).unwrap().into()
+}
+
+fn login(user: &str, second: u32) -> Observed {
+    observed(&format!(
+        r#"{{"time":{second},"category":"process_creation","Image":"/bin/login","User":"{user}"}}"#
+    ))
+}
+
+fn titles(rules: &mut Rules, event: &Observed) -> Vec<String> {
+    rules
+        .judge(event)
+        .iter()
+        .map(|found| found.rule.title.to_string())
+        .collect()
+}
+
+/// Loading `documents` reports exactly `expected`, and leaves so many rules in force.
+fn check(documents: &[&str], expected: &[&str], in_force: usize) {
+    let (rules, problems) = load_all(documents);
+    assert_eq!(problems, expected);
+    assert_eq!(rules.iter().count(), in_force);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line() {
+    let without = |line: &str| LOGIN.replace(line, "");
+    check(
+        &[LOGIN, "title: [\n"],
+        &["1.yml:2: not YAML: did not find expected node content"],
+        1,
+    );
+    check(
+        &[&without("title: Failed login")],
+        &["0.yml:1: missing required field 'title'"],
+        0,
+    );
+    check(
+        &[&LOGIN.replace("level: low", "level: lwo")],
+        &["0.yml:8: lwo is no level: informational, low, medium, high or critical"],
+        0,
+    );
+    check(
+        &[&LOGIN.replace("11111111", "one")],
+        &["0.yml:2: the id one-1111-4111-8111-one1111 is not a UUID"],
+        0,
+    );
+    check(
+        &[&LOGIN.replace("condition: selection", "condition: selektion")],
+        &["0.yml:5: unknown detection identifier: selektion"],
+        0,
+    );
+    check(
+        &[&LOGIN.replace("Image:", "Image|endwith:")],
+        &["0.yml:6: unknown modifier 'endwith'"],
+        0,
+    );
+    check(
+        &[&LOGIN.replace("Image:", "Immage:")],
+        &["0.yml:6: warning: process_creation events never carry the field Immage"],
+        1,
+    );
+    check(
+        &[&LOGIN.replace("linux", "windows")],
+        &["0.yml:4: note: no source of this agent carries windows/process_creation"],
+        0,
+    );
+    check(
+        &[LOGIN, LOGIN],
+        &["1.yml:2: the id 11111111-1111-4111-8111-111111111111 is already that of Failed login (0.yml:1)"],
+        1,
+    );
+    check(
+        &[&format!("{LOGIN}tocsin: {{ask: the-oracle}}\n")],
+        &["0.yml:9: nobody answers the question the-oracle"],
+        0,
+    );
+    check(&["- a list\n"], &["0.yml:1: document is not a YAML mapping"], 0);
+}
+
+#[test]
+fn a_field_that_no_event_carries_is_our_own_mistake() {
+    let (rules, problems) = load(&[file("built-in.yml", &LOGIN.replace("Image:", "QueryName:"))]);
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        ["built-in.yml:6: process_creation events never carry the field QueryName"]
+    );
+    assert_eq!(rules.iter().count(), 0);
+}
+
+#[test]
+fn documents_of_one_file_keep_their_lines() {
+    let two = format!(
+        "# a comment\n---{LOGIN}---{}",
+        LOGIN
+            .replace("11111111", "33333333")
+            .replace("Image:", "Image|endwith:")
+    );
+    check(&[&two], &["0.yml:17: unknown modifier 'endwith'"], 1);
+}
+
+#[test]
+fn a_correlation_that_would_never_fire_is_refused() {
+    let other = LOGIN
+        .replace("process_creation", "network_listen")
+        .replace("11111111", "33333333")
+        .replace("failed-login", "other");
+    let both = MANY.replace("[failed-login]", "[failed-login, other]");
+    let nameless = LOGIN.replace("id: 11111111-1111-4111-8111-111111111111\n", "");
+    let itself = MANY
+        .replace("correlation:", "name: many\ncorrelation:")
+        .replace("[failed-login]", "[many]");
+    check(&[MANY], &["0.yml:5: no rule has the id or name failed-login"], 0);
+    check(
+        &[LOGIN, &other, &both],
+        &[
+            "2.yml:5: other judges network_listen events, the rules before it others: no correlation crosses log sources",
+        ],
+        2,
+    );
+    check(
+        &[&nameless, MANY],
+        &["1.yml:5: failed-login has no id, and a correlation can only name rules that have one"],
+        1,
+    );
+    check(
+        &[&LOGIN.replace("linux", "windows"), MANY],
+        &[
+            "0.yml:4: note: no source of this agent carries windows/process_creation",
+            "1.yml:5: note: left out, since the rule failed-login is not in force",
+        ],
+        0,
+    );
+    check(&[&itself], &["0.yml:6: the correlation builds upon itself"], 0);
+    check(
+        &[LOGIN, &LOGIN.replace("11111111", "33333333"), MANY],
+        &["2.yml:5: 2 rules bear the name failed-login: say which by its id"],
+        2,
+    );
+}
+
+#[test]
+fn a_correlation_counts_by_group_and_by_the_events_own_time() {
+    let (mut rules, problems) = load_all(&[LOGIN, MANY]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let none: [&str; 0] = [];
+    assert_eq!(titles(&mut rules, &login("ada", 1)), none);
+    assert_eq!(titles(&mut rules, &login("ada", 2)), none);
+    assert_eq!(titles(&mut rules, &login("bob", 3)), none);
+    assert_eq!(
+        titles(&mut rules, &login("ada", 100)),
+        none,
+        "the first two are long past"
+    );
+    assert_eq!(titles(&mut rules, &login("ada", 110)), none);
+    let found = rules.judge(&login("ada", 120));
+    assert_eq!(*found[0].rule.title, *"Many failed logins");
+    assert_eq!(
+        found[0].matched,
+        [("User".into(), "ada".into()), ("event_count".into(), 3.0.into())]
+    );
+}
+
+#[test]
+fn a_correlation_that_says_so_lets_its_rules_speak() {
+    let (mut rules, _) = load_all(&[LOGIN, &format!("{MANY}generate: true\n")]);
+    assert_eq!(titles(&mut rules, &login("ada", 1)), ["Failed login"]);
+}
+
+#[test]
+fn correlations_build_upon_correlations() {
+    let often = MANY
+        .replace("22222222", "44444444")
+        .replace("Many failed logins", "A siege")
+        .replace("[failed-login]", "[22222222-2222-4222-8222-222222222222]")
+        .replace("gte: 3", "gte: 2");
+    let (mut rules, problems) = load_all(&[&often, MANY, LOGIN]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let found: Vec<_> = (1..=4)
+        .map(|second| titles(&mut rules, &login("ada", second)))
+        .collect();
+    assert_eq!(found[2], ["Many failed logins"]);
+    assert!(found[3].contains(&"A siege".to_owned()), "{found:?}");
+}
+
+#[test]
+fn what_was_counted_outlives_a_reload_of_the_same_correlation() {
+    let (mut before, _) = load_all(&[LOGIN, MANY]);
+    (1..=2).for_each(|second| drop(before.judge(&login("ada", second))));
+    let (mut same, _) = load_all(&[LOGIN, MANY]);
+    same.continue_from(&before);
+    assert_eq!(titles(&mut same, &login("ada", 3)), ["Many failed logins"]);
+    let (mut changed, _) = load_all(&[LOGIN, &MANY.replace("1m", "2m")]);
+    changed.continue_from(&before);
+    assert!(titles(&mut changed, &login("ada", 3)).is_empty());
+}
+
+#[test]
+fn a_filter_takes_its_exceptions_out() {
+    let filter = |rules: &str, condition: &str| {
+        format!(
+            "title: Root may\nlogsource: {{product: linux, category: process_creation}}\nfilter:\n    rules: {rules}\n    \
+             who_root: {{User: root}}\n    who_ada: {{User: ada}}\n    condition: {condition}\n"
+        )
+    };
+    let cases = [
+        ("[failed-login]", "not who_root", "root", false),
+        ("[11111111-1111-4111-8111-111111111111]", "not 1 of who_*", "ada", false),
+        ("any", "not who_root", "root", false),
+        ("[failed-login]", "not who_root", "bob", true),
+    ];
+    for (target, condition, user, expected) in cases {
+        let (mut rules, problems) = load_all(&[LOGIN, &filter(target, condition)]);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(
+            !rules.judge(&login(user, 1)).is_empty(),
+            expected,
+            "{target} {condition} {user}"
+        );
+    }
+    check(
+        &[LOGIN, &filter("[nobody]", "not who_root")],
+        &["1.yml:4: warning: no rule has the id or name nobody"],
+        1,
+    );
+    check(
+        &[LOGIN, &filter("any", "not who_bob")],
+        &["1.yml:7: the filter has no selection who_bob"],
+        1,
+    );
+}
+
+#[test]
+fn an_override_switches_off_and_grades_otherwise() {
+    let word = |rest: &str| format!("tocsin_override:\n  id: 11111111-1111-4111-8111-111111111111\n  {rest}\n");
+    check(&[LOGIN, &word("enabled: false")], &[], 0);
+    check(
+        &[LOGIN, &word("severity: high")],
+        &[
+            "1.yml:3: not an override: tocsin_override: unknown field `severity`, expected one of `id`, `enabled`, `level`",
+        ],
+        1,
+    );
+    check(
+        &[LOGIN, "tocsin_override: {id: 11111111-1111-4111-8111-111111111111}"],
+        &["1.yml:1: the override changes nothing: give it enabled or level"],
+        1,
+    );
+    check(
+        &[&word("enabled: true")],
+        &["0.yml:2: warning: no rule has the id 11111111-1111-4111-8111-111111111111"],
+        0,
+    );
+    let (rules, problems) = load_all(&[LOGIN, &word("level: critical")]);
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(rules.iter().next().unwrap().level, Level::Critical);
+}
+
+#[test]
+fn of_one_title_the_highest_grade_speaks() {
+    let high = LOGIN
+        .replace("11111111", "33333333")
+        .replace("level: low", "level: high");
+    let other = LOGIN
+        .replace("11111111", "44444444")
+        .replace("Failed login", "Failed Login");
+    let (mut rules, _) = load_all(&[LOGIN, &high, &other]);
+    let found = rules.judge(&login("ada", 1));
+    let found: Vec<_> = found
+        .iter()
+        .map(|found| (&*found.rule.title, found.rule.level))
+        .collect();
+    assert_eq!(found, [("Failed login", Level::High), ("Failed Login", Level::Low)]);
+}
+
+#[test]
+fn a_rule_can_ask_instead_of_alerting() {
+    let asking = format!("{LOGIN}tocsin: {{ask: docker-api-probe}}\n");
+    let (mut rules, problems) = load_all(&[&asking, &LOGIN.replace("11111111", "33333333").replace("low", "high")]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let asks: Vec<_> = rules.judge(&login("ada", 1)).iter().map(|found| found.asks).collect();
+    assert_eq!(asks, [Some(Ask::DockerApiProbe), None]);
+}
+
+#[test]
+fn a_match_names_its_fields() {
+    let (mut rules, _) = load_all(&[LOGIN]);
+    let found = rules.judge(&login("ada", 1));
+    assert_eq!(found[0].matched, [("Image".into(), "/bin/login".into())]);
+    assert_eq!(found[0].rule.file, Some(PathBuf::from("0.yml")));
+}
+
+/// `SigmaHQ`'s rules, if they are at hand; in CI they must be.
+fn sigmahq() -> Option<PathBuf> {
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus"));
+    let corpus = env::var_os("TOCSIN_CORPUS").map_or_else(beside, PathBuf::from);
+    let rules = corpus.join("sigmahq/rules");
+    if rules.is_dir() {
+        return Some(rules);
+    }
+    let message = format!(
+        "no corpus in {}: set TOCSIN_CORPUS to test SigmaHQ's rules",
+        corpus.display()
+    );
+    assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{message}");
+    eprintln!("skipped: {message}");
+    None
+}
+
+#[test]
+fn sigmahqs_rules_load_unmodified() {
+    let Some(folder) = sigmahq() else { return };
+    let families = [
+        ("linux/process_creation", 122),
+        ("linux/network_connection", 5),
+        ("web/webserver_generic", 13),
+    ];
+    for (family, expected) in families {
+        let files = fs::read_dir(folder.join(family))
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let files: Vec<_> = files
+            .map(|path| file(path.to_str().unwrap(), &fs::read_to_string(&path).unwrap()))
+            .collect();
+        let (rules, problems) = load(&files);
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!((rules.iter().count(), problems), (expected, Vec::new()), "{family}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Puts the parts together: sources, the stream, the log of alerts and who reads it.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use tracing::{info, warn};
+
+use crate::{
+    config::Config,
+    event::{Event, Health, Kind, RuntimeState},
+    sources::{
+        self,
+        docker::{self, DockerConfig},
+        docker_probe,
+        kernel::{Clock, Decoder, Kernel},
+        procfs, runtime_files, users,
+    },
+    stream::QUEUE,
+};
+
+/// Where the node's users stand.
+const PASSWD: &str = "/etc/passwd";
+
+/// Questions that may wait for a helper.
+const QUESTIONS: usize = 256;
+
+/// The channels to the helpers that look at things for the stream.
+pub struct Helpers {
+    /// Who reads the runtimes' own files.
+    pub files: mpsc::Sender<runtime_files::Question>,
+    /// Who looks at listeners; `None` where that is switched off.
+    pub probe: Option<mpsc::Sender<docker_probe::Question>>,
+}
+
+/// Starts every source that needs no kernel programs, and the helpers. Must be called within a runtime.
+pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
+    tokio::spawn(users::run(PASSWD.into(), events.clone()));
+    for (runtime, socket) in &config.runtimes {
+        let config = DockerConfig { runtime, socket: socket.clone() };
+        tokio::spawn(docker::run(config, events.clone()));
+    }
+    let (files, questions) = mpsc::channel(QUESTIONS);
+    tokio::spawn(runtime_files::run(questions, events.clone()));
+    let probe = config.docker_probe.then(|| {
+        let (probe, questions) = mpsc::channel(QUESTIONS);
+        tokio::spawn(docker_probe::run(questions, events.clone()));
+        probe
+    });
+    Helpers { files, probe }
+}
+
+/// What must be known before the first event: who the users are, and which runtimes will probably answer, so that
+/// events of their containers wait for them. One that does not answer after all says so.
+pub fn first_tidings(config: &Config) -> Vec<Event> {
+    let now = Timestamp::now();
+    let mut tidings = Vec::new();
+    if let Ok(passwd) = std::fs::read_to_string(PASSWD) {
+        tidings.push(event(now, Kind::Users(passwd.into())));
+    }
+    for (name, socket) in &config.runtimes {
+        let state = RuntimeState { name, connected: answers(socket) };
+        tidings.push(event(now, Kind::Runtime(state)));
+    }
+    tidings
+}
+
+/// Whether somebody listens on that socket.
+pub fn answers(socket: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(socket).is_ok()
+}
+
+/// The attached sensors and the state that they must not be started without.
+pub struct Sensors {
+    kernel: Kernel,
+}
+
+impl Sensors {
+    /// Attaches the sensors. What this kernel cannot take is said, once each.
+    pub fn attach(config: &Config) -> Result<Self> {
+        let kernel = Kernel::attach(Some(config.ring_bytes)).context("no sensor can run")?;
+        for state in &kernel.sensors {
+            if let Some(reason) = &state.refused {
+                warn!(sensor = state.sensor.name, reason, lost = state.sensor.loses, "sensor off");
+            }
+        }
+        for field in &kernel.missing_fields {
+            info!(field, "not in this kernel's BTF: the facts behind it are missing");
+        }
+        Ok(Self { kernel })
+    }
+
+    /// How many are attached.
+    pub fn attached(&self) -> usize {
+        self.kernel.sensors.iter().filter(|state| state.refused.is_none()).count()
+    }
+
+    /// Looks at what already stands and starts to read. The sensors are attached by now, so that nothing falls between.
+    /// The first batches hold the sensors that are off, what stands, and what happened meanwhile.
+    pub fn start(self, events: &sources::Sender, stop: Arc<AtomicBool>) -> Result<Vec<Event>> {
+        let mut first = self.sensors_off();
+        let standing = procfs::scan().context("cannot read /proc")?;
+        let mut decoder = Decoder::new(Clock::now());
+        let mut reader = self.kernel.into_reader()?;
+        let meanwhile = reader.drain(&mut decoder);
+        first.extend(procfs::without_seen(standing, &meanwhile));
+        first.extend(meanwhile);
+        reader.spawn(decoder, events.clone(), stop)?;
+        Ok(first)
+    }
+
+    fn sensors_off(&self) -> Vec<Event> {
+        let now = Timestamp::now();
+        let off = self.kernel.sensors.iter().filter_map(|state| {
+            let reason = state.refused.as_ref()?;
+            let detail = format!("sensor {}: {reason}; not seen: {}", state.sensor.name, state.sensor.loses);
+            Some(event(now, Kind::Health(Health { kind: "sensor-off", detail })))
+        });
+        off.collect()
+    }
+}
+
+/// Waits for a signal to end.
+pub async fn until_signal() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        result = tokio::signal::ctrl_c() => result.context("cannot wait for signals"),
+    }
+}
+
+/// A channel for events, of the size that a stream takes.
+pub fn channel() -> (sources::Sender, mpsc::Receiver<Vec<Event>>) {
+    mpsc::channel(QUEUE)
+}
+
+/// A runtime for the sources and the stream: one thread, since the stream is one task.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(Duration::from_secs(2))
+        .build()
+        .context("cannot start the runtime")
+}
+
+fn event(time: Timestamp, kind: Kind) -> Event {
+    Event { time, startup: false, kind, given: None }
+}

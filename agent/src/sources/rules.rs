@@ -1,0 +1,277 @@
+//! Rule files: reads the folders, and loads them anew when something in them changes or somebody says so (SIGHUP).
+
+use std::{
+    fs,
+    hash::{BuildHasher as _, BuildHasherDefault},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use rustc_hash::FxHasher;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use crate::detect::{
+    Rules,
+    builtin::{self, is_rule},
+    document::RuleFile,
+    load,
+    problem::{Problem, Severity},
+};
+
+/// How long a folder must be still before it is read: an editor and a package manager write more than once.
+const QUIET: Duration = Duration::from_millis(300);
+/// How deep folders are read, so that a link to a folder above ends somewhere.
+const DEEPEST: usize = 8;
+
+/// What came of loading the rules anew.
+#[derive(Debug)]
+pub enum Reloaded {
+    /// A new set, with what its files should know. The stream puts it in force between two events.
+    Rules(Box<Rules>, Vec<Problem>),
+    /// There are errors: the set that was in force stays.
+    Refused(Vec<Problem>),
+}
+
+/// A set of rules as it was first loaded.
+#[derive(Debug)]
+pub struct Loaded {
+    /// All that can be in force, whatever else is wrong.
+    pub rules: Rules,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What the files said, for [`watch`] to know a change by.
+    pub fingerprint: u64,
+}
+
+/// Reads the built-in rules and those in the folders, and makes a set of them.
+pub fn load_all(folders: &[PathBuf]) -> Loaded {
+    let (files, mut problems) = read(folders);
+    let (rules, more) = load(&files);
+    problems.extend(more);
+    Loaded {
+        rules,
+        problems,
+        fingerprint: fingerprint(&files),
+    }
+}
+
+/// The built-in rule files and those in the folders, in the order of their paths. A folder that does not exist holds
+/// none.
+pub fn read(folders: &[PathBuf]) -> (Vec<RuleFile>, Vec<Problem>) {
+    let (mut files, mut problems) = (builtin::rules(), Vec::new());
+    for folder in folders {
+        let mut paths = Vec::new();
+        find(folder, DEEPEST, &mut paths, &mut problems);
+        paths.sort();
+        for path in paths {
+            match fs::read_to_string(&path) {
+                Ok(text) => files.push(RuleFile {
+                    path,
+                    text,
+                    built_in: false,
+                }),
+                Err(error) => problems.push(unreadable(&path, &error)),
+            }
+        }
+    }
+    (files, problems)
+}
+
+/// Finds rule files. Hidden entries are passed over: a Kubernetes volume holds each file twice, once under such a name.
+fn find(path: &Path, depth: usize, paths: &mut Vec<PathBuf>, problems: &mut Vec<Problem>) {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return paths.push(path.to_owned()),
+        Err(error) => return problems.push(unreadable(path, &error)),
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if path.is_dir() && depth > 0 {
+            find(&path, depth - 1, paths, problems);
+        } else if path.is_file() && is_rule(&path) {
+            paths.push(path);
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    Problem {
+        file: path.to_owned(),
+        line: 1,
+        reason: format!("cannot be read: {error}"),
+        severity: Severity::Error,
+    }
+}
+
+/// Watches the folders until nobody listens any more, and loads what differs from what was `known`. A folder may come
+/// and go.
+pub async fn watch(folders: Vec<PathBuf>, mut known: u64, sender: mpsc::Sender<Reloaded>) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+    let (notice, mut changes) = mpsc::channel(1);
+    let mut told = false;
+    loop {
+        // Watched first and read then: what changes in between is noticed.
+        let _watcher = watcher(&folders, notice.clone())?;
+        let (files, problems) = {
+            let folders = folders.clone();
+            spawn_blocking(move || read(&folders)).await?
+        };
+        let now = fingerprint(&files);
+        if told || now != known {
+            known = now;
+            let reloaded = spawn_blocking(move || reload(&files, problems)).await?;
+            if sender.send(reloaded).await.is_err() {
+                return Ok(());
+            }
+        }
+        told = tokio::select! {
+            _ = hangup.recv() => true,
+            _ = changes.recv() => false,
+            () = sender.closed() => return Ok(()),
+        };
+        while !told && timeout(QUIET, changes.recv()).await.is_ok() {}
+    }
+}
+
+fn reload(files: &[RuleFile], mut problems: Vec<Problem>) -> Reloaded {
+    let (rules, more) = load(files);
+    problems.extend(more);
+    if problems.iter().any(Problem::is_error) {
+        return Reloaded::Refused(problems);
+    }
+    Reloaded::Rules(Box::new(rules), problems)
+}
+
+/// Whether files say the same as before, without keeping all of their text.
+fn fingerprint(files: &[RuleFile]) -> u64 {
+    let files = files.iter().map(|file| (&file.path, &file.text));
+    BuildHasherDefault::<FxHasher>::default().hash_one(files.collect::<Vec<_>>())
+}
+
+/// Gives notice of changes in the folders; of one that does not exist, when the first folder on the way to it appears.
+fn watcher(folders: &[PathBuf], notice: mpsc::Sender<()>) -> Result<RecommendedWatcher> {
+    let wanted = folders.to_vec();
+    let concerns = move |path: &PathBuf| {
+        wanted
+            .iter()
+            .any(|folder| path.starts_with(folder) || folder.starts_with(path))
+    };
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // An error is taken for a change. Our own reading is none.
+        let changed = event.map_or(true, |event| {
+            !event.kind.is_access() && event.paths.iter().any(&concerns)
+        });
+        if changed {
+            // One notice that waits is as good as two.
+            let _ = notice.try_send(());
+        }
+    })
+    .context("cannot watch for changes of rules")?;
+    for folder in folders {
+        let (path, mode) = if folder.exists() {
+            (folder.as_path(), RecursiveMode::Recursive)
+        } else {
+            let above = folder.ancestors().find(|above| above.is_dir());
+            (above.unwrap_or(Path::new("/")), RecursiveMode::NonRecursive)
+        };
+        watcher
+            .watch(path, mode)
+            .with_context(|| format!("cannot watch {}", path.display()))?;
+    }
+    Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const RULE: &str = "title: A rule\nid: 11111111-1111-4111-8111-111111111111\nname: a-rule\n\
+        logsource: {product: linux, category: process_creation}\ndetection:\n    selection: {Image: /bin/x}\n    \
+        condition: selection\n";
+
+    #[test]
+    fn files_are_found_in_order_and_hidden_ones_are_not() {
+        let folder = TempDir::new().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("b/deep")).unwrap();
+        fs::create_dir(at("..data")).unwrap();
+        for name in [
+            "b/deep/2.yaml",
+            "a.yml",
+            "..data/a.yml",
+            ".swap.yml",
+            "notes.txt",
+            "a.jsonl",
+        ] {
+            fs::write(at(name), RULE).unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path(), at("b/above")).unwrap();
+        let (files, problems) = read(&[folder.path().into()]);
+        let found: Vec<_> = files
+            .iter()
+            .filter(|file| !file.built_in)
+            .map(|file| &file.path)
+            .collect();
+        assert_eq!((found[0], problems.len()), (&at("a.yml"), 0));
+        assert!(found.contains(&&at("b/deep/2.yaml")));
+        assert!(
+            found.iter().all(|path| path.components().count() < 40),
+            "a link to a folder above ends somewhere"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said_and_what_is_not_there_is_not() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("a.yml"), [0xff, 0xfe]).unwrap();
+        let (_, problems) = read(&[folder.path().into(), folder.path().join("none")]);
+        let [problem] = &problems[..] else {
+            panic!("{problems:?}")
+        };
+        assert_eq!(problem.reason, "cannot be read: stream did not contain valid UTF-8");
+    }
+
+    #[tokio::test]
+    async fn a_change_comes_into_force_and_an_error_does_not() {
+        let folder = TempDir::new().unwrap();
+        let rules = folder.path().join("rules.d");
+        let (sender, mut reloads) = mpsc::channel(4);
+        let folders = vec![rules.clone()];
+        let known = load_all(&folders).fingerprint;
+        let watching = tokio::spawn(watch(folders, known, sender));
+        let mut next = async || timeout(Duration::from_secs(20), reloads.recv()).await.unwrap().unwrap();
+        // The folder comes into being while it is being watched for.
+        fs::create_dir(&rules).unwrap();
+        fs::write(rules.join("a.yml"), RULE).unwrap();
+        let Reloaded::Rules(loaded, _) = next().await else {
+            panic!("refused")
+        };
+        assert_eq!(loaded.find("a-rule").len(), 1);
+        fs::write(rules.join("b.yml"), "title: [").unwrap();
+        let Reloaded::Refused(problems) = next().await else {
+            panic!("not refused")
+        };
+        assert_eq!(problems[0].file, rules.join("b.yml"));
+        fs::remove_file(rules.join("b.yml")).unwrap();
+        assert!(matches!(next().await, Reloaded::Rules(..)));
+        drop(reloads);
+        timeout(Duration::from_secs(20), watching)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
+}

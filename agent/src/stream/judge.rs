@@ -1,0 +1,117 @@
+//! The verdict: what the rules say to an event, less the repeats, into the log of alerts.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::{
+    alert::{Alert, Level, dedup::Dedup, log::Log},
+    detect::{Ask, Rules},
+    event::Kind,
+    observed::Observed,
+    sources::docker_probe,
+};
+
+/// The last stage of a stream.
+#[derive(Debug)]
+pub struct Judge {
+    rules: Rules,
+    dedup: Dedup,
+    log: Arc<Log>,
+    min_level: Level,
+    /// Who looks at listeners; nobody in a replay, or where it is switched off.
+    probe: Option<mpsc::Sender<docker_probe::Question>>,
+    outstanding: usize,
+    raised: Option<Level>,
+}
+
+impl Judge {
+    /// A judge who reports alerts of at least `min_level`, and repeats within `window` once.
+    pub fn new(
+        rules: Rules,
+        window: SignedDuration,
+        log: Arc<Log>,
+        min_level: Level,
+        probe: Option<mpsc::Sender<docker_probe::Question>>,
+    ) -> Self {
+        Self { rules, dedup: Dedup::new(window), log, min_level, probe, outstanding: 0, raised: None }
+    }
+
+    /// Judges an event.
+    pub fn judge(&mut self, observed: Observed) {
+        if matches!(&observed.event.kind, Kind::Listen(listener) if listener.finding.is_some()) {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        }
+        let matches = self.rules.judge(&observed);
+        if matches.is_empty() {
+            return;
+        }
+        let observed = Arc::new(observed);
+        let mut alerts = Vec::with_capacity(matches.len());
+        for found in matches {
+            match found.asks {
+                Some(Ask::DockerApiProbe) => self.ask(&observed),
+                None if found.rule.level >= self.min_level => {
+                    alerts.push(Alert::new(found.rule, Arc::clone(&observed), found.matched));
+                }
+                None => {}
+            }
+        }
+        self.raised = self.raised.max(alerts.iter().map(|alert| alert.rule.level).max());
+        for alert in self.dedup.admit(alerts) {
+            self.log.append(alert);
+        }
+    }
+
+    /// Judges by these rules from now on. What correlations have counted goes on.
+    pub fn take_up(&mut self, mut rules: Rules) {
+        rules.continue_from(&self.rules);
+        self.rules = rules;
+    }
+
+    /// Reports the counts of windows that have ended.
+    pub fn send_updates(&mut self, now: Timestamp) {
+        for alert in self.dedup.due(now) {
+            self.log.append(alert);
+        }
+    }
+
+    /// Reports the counts of all windows.
+    pub fn finish(&mut self) {
+        for alert in self.dedup.finish() {
+            self.log.append(alert);
+        }
+    }
+
+    /// The highest level of an alert so far.
+    pub fn raised(&self) -> Option<Level> {
+        self.raised
+    }
+
+    /// Questions that have not been answered.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding
+    }
+
+    /// Has a listener looked at. Where nobody can look, that is the answer.
+    fn ask(&mut self, observed: &Observed) {
+        let Kind::Listen(listener) = &observed.event.kind else { return };
+        let Some(probe) = &self.probe else {
+            let mut event = observed.event.clone();
+            if let Kind::Listen(listener) = &mut event.kind {
+                listener.finding = Some(docker_probe::UNKNOWN.into());
+            }
+            return self.judge(Observed { event, ..observed.clone() });
+        };
+        let question = docker_probe::Question {
+            owner: listener.owner,
+            address: listener.address,
+            startup: observed.event.startup,
+        };
+        // A helper that is that far behind has more listeners to look at than a node should have.
+        if probe.try_send(question).is_ok() {
+            self.outstanding += 1;
+        }
+    }
+}
