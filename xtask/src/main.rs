@@ -1,6 +1,7 @@
 //! Every developer command of Tocsin, from a machine that has Rust alone to a tested agent.
 
 mod agent;
+mod bench;
 mod fixtures;
 mod lint;
 mod setup;
@@ -29,6 +30,7 @@ Examples:
   cargo xtask test                         every test, as CI runs them
   cargo xtask test privileged              the tests whose names hold `privileged`
   cargo xtask lint                         what CI checks before it tests
+  cargo xtask bench --quick                what the agent costs, roughly, within a minute
   cargo xtask vm --kernel 6.1              the agent on Debian 12's kernel";
 
 #[derive(Subcommand)]
@@ -58,6 +60,15 @@ enum Command {
     },
     /// Check formatting, clippy for the host and for BPF, spelling, and the rules
     Lint,
+    /// Measure what the agent costs: slowdown, CPU, losses, latency, memory
+    Bench {
+        /// Once and briefly, for a first look
+        #[arg(long)]
+        quick: bool,
+        /// Measure this program instead of building the agent
+        #[arg(long, value_name = "FILE")]
+        agent: Option<PathBuf>,
+    },
     /// Try the agent on Debian's 5.10, 6.1 and 6.12 kernels, each booted in an emulated machine
     Vm {
         /// Only this kernel; may be given several times
@@ -87,6 +98,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Run { arguments } => agent::run(&workspace, &arguments),
         Command::Test { filter } => test::test(&workspace, filter.as_deref()),
         Command::Lint => lint::lint(&workspace),
+        Command::Bench { quick, agent } => bench::bench(&workspace, quick, agent),
         Command::Vm { kernels, agent } => vm::vm(&workspace, &kernels, agent),
     }
 }

@@ -1,0 +1,342 @@
+//! The evidence of a finding: the process with its ancestors, the container, the connection.
+
+use std::net::SocketAddr;
+
+use serde::{Serialize, Serializer};
+
+use super::as_text;
+use crate::{
+    alert::Alert,
+    event::{Connection, Container, DnsMessage, Kind, Listener, Process, ProcessKey, Protocol},
+    sinks::{
+        Host,
+        summary::{file_name, image_tag},
+    },
+};
+
+/// So many ancestors are told.
+const MAX_ANCESTORS: u8 = 16;
+
+#[derive(Default, Serialize)]
+pub(super) struct Evidence<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<ProcessObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<ContainerObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_info: Option<ConnectionInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_endpoint: Option<Endpoint<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dst_endpoint: Option<Endpoint<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<Query<'a>>,
+    /// A container alone is no evidence by the schema's constraint; as a resource it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resources: Option<[Resource<'a>; 1]>,
+}
+
+impl<'a> Evidence<'a> {
+    /// `None` where nothing that OCSF has an object for is known: the agent's own health, a recorded event.
+    pub(super) fn of(alert: &'a Alert) -> Option<Self> {
+        let observed = &*alert.observed;
+        let container = observed.container.as_deref();
+        let user = observed.facts.user.as_deref();
+        let with = Evidence {
+            process: (observed.process.as_deref()).map(|process| ProcessObject::new(process, user, container)),
+            container: container.map(ContainerObject::new),
+            resources: container.map(|container| [Resource::container(container)]),
+            ..Evidence::default()
+        };
+        let evidence = match &observed.event.kind {
+            Kind::Connection(connection) => with.connection(connection, observed.facts.destination_name.as_deref()),
+            Kind::Listen(listener) => with.listener(listener),
+            Kind::Dns(message) => with.dns(message),
+            Kind::Exec(_)
+            | Kind::Container(_)
+            | Kind::Recorded(_)
+            | Kind::Health(_)
+            | Kind::Fork(_)
+            | Kind::Exit(_) => with,
+        };
+        let empty = evidence.process.is_none() && evidence.resources.is_none() && evidence.dst_endpoint.is_none();
+        (!empty).then_some(evidence)
+    }
+
+    fn connection(self, connection: &'a Connection, destination_name: Option<&'a str>) -> Self {
+        let direction = if connection.initiated {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        };
+        Self {
+            connection_info: Some(ConnectionInfo::new(direction, connection.protocol)),
+            src_endpoint: connection.source.map(|address| Endpoint::new(address, None)),
+            dst_endpoint: Some(Endpoint::new(connection.destination, destination_name)),
+            ..self
+        }
+    }
+
+    fn listener(self, listener: &Listener) -> Self {
+        Self {
+            connection_info: Some(ConnectionInfo::new(Direction::Inbound, Protocol::Tcp)),
+            dst_endpoint: Some(Endpoint::new(listener.address, None)),
+            ..self
+        }
+    }
+
+    fn dns(self, message: &'a DnsMessage) -> Self {
+        Self {
+            dst_endpoint: Some(Endpoint::new(message.server, None)),
+            query: Some(Query {
+                hostname: &message.name,
+                record_type: &message.record_type,
+            }),
+            ..self
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ProcessObject<'a> {
+    pid: u32,
+    /// The pid alone comes back; with the start it does not.
+    #[serde(serialize_with = "process_uid")]
+    uid: ProcessKey,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cmd_line: &'a str,
+    #[serde(skip_serializing_if = "is_unknown")]
+    created_time: i64,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    working_directory: &'a str,
+    file: File<'a>,
+    user: User<'a>,
+    session: Session<'a>,
+    namespace_pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<ContainerObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_process: Option<Ancestor<'a>>,
+}
+
+/// One process above another, and how many more may follow.
+struct Ancestor<'a>(&'a Process, u8);
+
+impl<'a> ProcessObject<'a> {
+    fn new(process: &'a Process, user: Option<&'a str>, container: Option<&'a Container>) -> Self {
+        Self {
+            container: container.map(ContainerObject::new),
+            ..Self::bare(process, user, MAX_ANCESTORS)
+        }
+    }
+
+    fn bare(process: &'a Process, user: Option<&'a str>, ancestors: u8) -> Self {
+        let run = &*process.execution;
+        let parent = process.parent.as_deref().filter(|_| ancestors > 0);
+        Self {
+            pid: process.key.pid,
+            uid: process.key,
+            name: file_name(&run.exe),
+            cmd_line: &run.command_line,
+            created_time: run.time.as_millisecond(),
+            working_directory: &run.directory,
+            file: File::new(&run.exe, run.modified, run.file.deleted),
+            user: User {
+                uid: run.credentials.uid,
+                name: user,
+            },
+            session: Session {
+                uid: run.session,
+                terminal: &run.tty,
+            },
+            namespace_pid: run.pid_in_namespace,
+            container: None,
+            parent_process: parent.map(|parent| Ancestor(parent, ancestors - 1)),
+        }
+    }
+}
+
+impl Serialize for Ancestor<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        ProcessObject::bare(self.0, None, self.1).serialize(serializer)
+    }
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    name: &'a str,
+    path: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    type_id: u32,
+    #[serde(skip_serializing_if = "is_unknown")]
+    modified_time: i64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_deleted: bool,
+}
+
+impl<'a> File<'a> {
+    fn new(path: &'a str, modified_seconds: i64, is_deleted: bool) -> Self {
+        Self {
+            name: file_name(path),
+            path,
+            kind: "Regular File",
+            type_id: 1,
+            modified_time: modified_seconds.saturating_mul(1000),
+            is_deleted,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct User<'a> {
+    #[serde(serialize_with = "as_text")]
+    uid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Session<'a> {
+    #[serde(serialize_with = "as_text")]
+    uid: u32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    terminal: &'a str,
+}
+
+#[derive(Serialize)]
+struct ContainerObject<'a> {
+    uid: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Image<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    runtime: &'a str,
+}
+
+impl<'a> ContainerObject<'a> {
+    fn new(container: &'a Container) -> Self {
+        let digest = &*container.image_digest;
+        let image = Image {
+            // The schema wants an id; where the runtime has told none, the name is what identifies the image.
+            uid: if digest.is_empty() { &container.image } else { digest },
+            name: &container.image,
+            tag: image_tag(&container.image).1,
+        };
+        Self {
+            uid: &container.id,
+            name: &container.name,
+            image: (!image.uid.is_empty()).then_some(image),
+            runtime: &container.runtime,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Image<'a> {
+    uid: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<&'a str>,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Inbound = 1,
+    Outbound = 2,
+}
+
+#[derive(Serialize)]
+struct ConnectionInfo {
+    direction: &'static str,
+    direction_id: u32,
+    protocol_name: &'static str,
+    protocol_num: u32,
+}
+
+impl ConnectionInfo {
+    fn new(direction: Direction, protocol: Protocol) -> Self {
+        Self {
+            direction: match direction {
+                Direction::Inbound => "Inbound",
+                Direction::Outbound => "Outbound",
+            },
+            direction_id: direction as u32,
+            protocol_name: protocol.name(),
+            protocol_num: match protocol {
+                Protocol::Tcp => 6,
+                Protocol::Udp => 17,
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Endpoint<'a> {
+    ip: std::net::IpAddr,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<&'a str>,
+}
+
+impl<'a> Endpoint<'a> {
+    fn new(address: SocketAddr, hostname: Option<&'a str>) -> Self {
+        Self {
+            ip: address.ip().to_canonical(),
+            port: address.port(),
+            hostname,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Query<'a> {
+    hostname: &'a str,
+    #[serde(rename = "type")]
+    record_type: &'a str,
+}
+
+/// What is affected, or what an evidence is about.
+#[derive(Serialize)]
+pub(super) struct Resource<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    uid: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+}
+
+impl<'a> Resource<'a> {
+    /// The container, or else the node.
+    pub(super) fn affected(alert: &'a Alert, host: &'a Host) -> Self {
+        match alert.observed.container.as_deref() {
+            Some(container) => Self::container(container),
+            None => Self {
+                kind: "host",
+                uid: "",
+                name: &host.name,
+            },
+        }
+    }
+
+    fn container(container: &'a Container) -> Self {
+        Self {
+            kind: "container",
+            uid: &container.id,
+            name: &container.name,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_unknown(time: &i64) -> bool {
+    *time == 0
+}
+
+fn process_uid<S: Serializer>(key: &ProcessKey, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}-{}", key.pid, key.start))
+}

@@ -1,0 +1,84 @@
+//! What OCSF has no place for: the fields that the rule matched, and Tocsin's own facts.
+
+use rsigma_eval::EventValue;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+use crate::{alert::Alert, sinks::summary::matched_once};
+
+/// The alert's matched fields under `matched`, and the facts flat, by the names that rules use.
+pub(super) struct Unmapped<'a>(pub(super) &'a Alert);
+
+/// Facts that tell an operator more than the evidence does, in this order. Each is there only where it is known.
+const FACTS: &[&str] = &[
+    "event.startup",
+    "LogonId",
+    "process.euid",
+    "process.script",
+    "process.exe_kind",
+    "process.full_capabilities",
+    "process.host_user_namespace",
+    "process.seccomp",
+    "process.stdin",
+    "process.stdout",
+    "process.stderr",
+    "process.cgroup",
+    "process.arguments_cut",
+    "container.metadata",
+    "container.privileged",
+    "container.added_capabilities",
+    "container.security_options",
+    "container.devices",
+    "container.writable_mounts",
+    "container.host_namespaces",
+    "container.published_ports",
+    "container.command",
+    "container.started_at",
+    "container.start",
+    "container.escaped_cgroup",
+    "destination.role",
+    "listener.address",
+    "listener.finding",
+    "health.kind",
+    "health.detail",
+];
+
+impl Serialize for Unmapped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(alert) = self;
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("matched", &Matched(alert))?;
+        fields.serialize_entry("rule.author", &alert.rule.author)?;
+        if let Some(given) = alert.observed.event.given.as_deref() {
+            fields.serialize_entry("given", given)?;
+        }
+        for name in FACTS {
+            if let Some(value) = alert.observed.field(name) {
+                fields.serialize_entry(name, &Fact(&value))?;
+            }
+        }
+        fields.end()
+    }
+}
+
+struct Matched<'a>(&'a Alert);
+
+impl Serialize for Matched<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(matched_once(self.0))
+    }
+}
+
+/// A field's value as JSON, without a tree.
+struct Fact<'a>(&'a EventValue<'a>);
+
+impl Serialize for Fact<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            EventValue::Str(text) => serializer.serialize_str(text),
+            EventValue::Int(number) => serializer.serialize_i64(*number),
+            EventValue::Bool(flag) => serializer.serialize_bool(*flag),
+            EventValue::Array(values) => serializer.collect_seq(values.iter().map(Fact)),
+            other => other.to_json().serialize(serializer),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Standard output: the form that suits who reads it, one write a batch.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, ErrorKind, IsTerminal, Write},
+    os::fd::AsFd,
+    sync::Arc,
+};
+
+use anyhow::Context;
+
+use super::{Config, Failure, Format, Formatter, Row, Sink};
+use crate::alert::Alert;
+
+/// Its row in the table.
+pub(super) const SINK: Row = Row {
+    name: "stdout",
+    meaning: "standard output",
+    open,
+};
+
+/// Columns where there is no terminal to ask.
+const DEFAULT_WIDTH: usize = 100;
+
+fn open(config: &Config) -> anyhow::Result<Box<dyn Sink>> {
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    let format = config
+        .format
+        .unwrap_or(if terminal { Format::Pretty } else { Format::Ocsf });
+    let formatter = Formatter {
+        format,
+        host: Arc::clone(&config.host),
+        colour: terminal && colour_is_wanted(env::var_os("NO_COLOR").as_deref(), env::var_os("TERM").as_deref()),
+        width: width(&stdout),
+    };
+    // `Stdout` would buffer by lines; a batch is to be one write.
+    let out = stdout
+        .as_fd()
+        .try_clone_to_owned()
+        .context("duplicating standard output")?;
+    Ok(Box::new(Writer::new(formatter, File::from(out))))
+}
+
+/// By the convention of no-color.org: any non-empty `NO_COLOR` says no.
+fn colour_is_wanted(no_color: Option<&std::ffi::OsStr>, term: Option<&std::ffi::OsStr>) -> bool {
+    no_color.is_none_or(std::ffi::OsStr::is_empty) && term.is_none_or(|term| term != "dumb")
+}
+
+fn width(stdout: &impl AsFd) -> usize {
+    match rustix::termios::tcgetwinsize(stdout) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        _ => DEFAULT_WIDTH,
+    }
+}
+
+/// Writes formatted alerts to a pipe, file or terminal.
+pub(super) struct Writer<W> {
+    formatter: Formatter,
+    out: W,
+    /// Formatted and not yet written, from `written` on: a failed write goes on in the middle of a line later.
+    pending: Vec<u8>,
+    written: usize,
+}
+
+impl<W: Write> Writer<W> {
+    pub(super) fn new(formatter: Formatter, out: W) -> Self {
+        Self {
+            formatter,
+            out,
+            pending: Vec::new(),
+            written: 0,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.written < self.pending.len() {
+            match self.out.write(&self.pending[self.written..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.pending.clear();
+        self.written = 0;
+        self.out.flush()
+    }
+}
+
+impl<W: Write + Send> Sink for Writer<W> {
+    fn deliver(&mut self, alerts: &[Arc<Alert>]) -> Result<(), Failure> {
+        for alert in alerts {
+            self.formatter.write(alert, &mut self.pending);
+        }
+        self.flush().map_err(|error| {
+            let gone = error.kind() == ErrorKind::BrokenPipe;
+            let error = anyhow::Error::new(error).context("writing to standard output");
+            if gone {
+                Failure::Gone(error)
+            } else {
+                Failure::Later(error)
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_can_be_refused() {
+        let cases = [
+            (None, Some("xterm"), true),
+            (Some(""), None, true),
+            (Some("1"), Some("xterm"), false),
+            (None, Some("dumb"), false),
+        ];
+        for (no_color, term, expected) in cases {
+            let wanted = colour_is_wanted(no_color.map(AsRef::as_ref), term.map(AsRef::as_ref));
+            assert_eq!(wanted, expected, "NO_COLOR {no_color:?}, TERM {term:?}");
+        }
+    }
+}
