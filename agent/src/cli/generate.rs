@@ -11,7 +11,7 @@ use super::Cli;
 
 /// Write the man page or the completions of a shell to standard output
 #[derive(Args, Debug)]
-pub struct GenerateArgs {
+pub(super) struct GenerateArgs {
     #[command(subcommand)]
     what: What,
 }
@@ -29,14 +29,16 @@ enum What {
 
 impl GenerateArgs {
     /// Writes it.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(super) fn execute(self) -> Result<ExitCode> {
         let mut command = Cli::command();
         let mut output = Vec::new();
         match self.what {
             What::Man => write_man(command, &mut output)?,
             What::Completions { shell } => clap_complete::generate(shell, &mut command, "tocsin", &mut output),
         }
-        std::io::stdout().write_all(&output).context("cannot write to standard output")?;
+        std::io::stdout()
+            .write_all(&output)
+            .context("cannot write to standard output")?;
         Ok(ExitCode::SUCCESS)
     }
 }

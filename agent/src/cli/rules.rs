@@ -24,7 +24,7 @@ use crate::{
   tocsin rules show privileged-container-medium
   tocsin rules check /etc/tocsin/rules.d    what is wrong, as file:line: reason
   tocsin rules test ./my-rules              run the samples beside the rules")]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -65,7 +65,7 @@ enum Action {
 }
 
 /// Does it.
-pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     match &arguments.action {
         Action::List { folders } => list(folders, out),
         Action::Show { rule, folders } => show(rule, folders, out),
