@@ -162,7 +162,9 @@ fn test(paths: &[PathBuf], out: &mut impl Write) -> Result<ExitCode> {
         writeln!(out, "{problem}")?;
     }
     let (mut ran, mut failed, mut without) = (0, errors.len(), 0);
-    for file in files.iter().filter(|file| file.built_in == paths.is_empty()) {
+    let holds_rules = |file: &RuleFile| documents.places().any(|(place, _)| *place.file == *file.path);
+    let wanted = files.iter().filter(|file| file.built_in == paths.is_empty());
+    for file in wanted.filter(|file| holds_rules(file)) {
         let Some(text) = samples_of(file) else {
             without += 1;
             continue;
