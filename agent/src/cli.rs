@@ -26,15 +26,11 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    alert::{
-        Level,
-        log::Log,
-        redact::Redactor,
-    },
+    alert::{Level, log::Log, redact::Redactor},
     config::{Config, RULES_FOLDER, ring_bytes},
     detect::problem::Severity,
-    sources::rules::{Loaded, load_all},
     sinks::{self, Format, Host},
+    sources::rules::{Loaded, load_all},
 };
 
 /// Alarm bell of a Linux node: watches processes and sockets through eBPF, and raises alerts by Sigma rules
@@ -242,7 +238,11 @@ impl AlertArgs {
 
     /// The log of alerts, and the sinks that read it.
     fn open(&self, config: &Config) -> Result<(Arc<Log>, sinks::Handle)> {
-        let redactor = if config.redact { Redactor::new(&config.secrets)? } else { Redactor::off() };
+        let redactor = if config.redact {
+            Redactor::new(&config.secrets)?
+        } else {
+            Redactor::off()
+        };
         let log = Log::new(redactor);
         let sinks = sinks::Config {
             sinks: vec!["stdout".into()],

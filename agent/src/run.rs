@@ -45,7 +45,10 @@ pub struct Helpers {
 pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
     tokio::spawn(users::run(PASSWD.into(), events.clone()));
     for (runtime, socket) in &config.runtimes {
-        let config = DockerConfig { runtime, socket: socket.clone() };
+        let config = DockerConfig {
+            runtime,
+            socket: socket.clone(),
+        };
         tokio::spawn(docker::run(config, events.clone()));
     }
     let (files, questions) = mpsc::channel(QUESTIONS);
@@ -67,7 +70,10 @@ pub fn first_tidings(config: &Config) -> Vec<Event> {
         tidings.push(event(now, Kind::Users(passwd.into())));
     }
     for (name, socket) in &config.runtimes {
-        let state = RuntimeState { name, connected: answers(socket) };
+        let state = RuntimeState {
+            name,
+            connected: answers(socket),
+        };
         tidings.push(event(now, Kind::Runtime(state)));
     }
     tidings
@@ -89,7 +95,12 @@ impl Sensors {
         let kernel = Kernel::attach(Some(config.ring_bytes)).context("no sensor can run")?;
         for state in &kernel.sensors {
             if let Some(reason) = &state.refused {
-                warn!(sensor = state.sensor.name, reason, lost = state.sensor.loses, "sensor off");
+                warn!(
+                    sensor = state.sensor.name,
+                    reason,
+                    lost = state.sensor.loses,
+                    "sensor off"
+                );
             }
         }
         for field in &kernel.missing_fields {
@@ -100,7 +111,11 @@ impl Sensors {
 
     /// How many are attached.
     pub fn attached(&self) -> usize {
-        self.kernel.sensors.iter().filter(|state| state.refused.is_none()).count()
+        self.kernel
+            .sensors
+            .iter()
+            .filter(|state| state.refused.is_none())
+            .count()
     }
 
     /// Looks at what already stands and starts to read. The sensors are attached by now, so that nothing falls between.
@@ -121,8 +136,17 @@ impl Sensors {
         let now = Timestamp::now();
         let off = self.kernel.sensors.iter().filter_map(|state| {
             let reason = state.refused.as_ref()?;
-            let detail = format!("sensor {}: {reason}; not seen: {}", state.sensor.name, state.sensor.loses);
-            Some(event(now, Kind::Health(Health { kind: "sensor-off", detail })))
+            let detail = format!(
+                "sensor {}: {reason}; not seen: {}",
+                state.sensor.name, state.sensor.loses
+            );
+            Some(event(
+                now,
+                Kind::Health(Health {
+                    kind: "sensor-off",
+                    detail,
+                }),
+            ))
         });
         off.collect()
     }
@@ -152,5 +176,10 @@ pub fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 fn event(time: Timestamp, kind: Kind) -> Event {
-    Event { time, startup: false, kind, given: None }
+    Event {
+        time,
+        startup: false,
+        kind,
+        given: None,
+    }
 }

@@ -43,7 +43,12 @@ pub struct Stream {
 impl Stream {
     /// A stream that has seen nothing.
     pub fn new(entrance: Entrance, last: Last) -> Self {
-        Self { entrance, last, passed: 0, ready: Vec::new() }
+        Self {
+            entrance,
+            last,
+            passed: 0,
+            ready: Vec::new(),
+        }
     }
 
     /// Carries events until every source has ended, and takes up new rules between two events.
@@ -106,15 +111,30 @@ impl Stream {
     fn take_up(&mut self, reloaded: Reloaded) {
         match (reloaded, &mut self.last) {
             (Reloaded::Rules(rules, problems), Last::Judge(judge)) => {
-                info!(rules = rules.iter().count(), problems = problems.len(), "rules loaded anew");
+                info!(
+                    rules = rules.iter().count(),
+                    problems = problems.len(),
+                    "rules loaded anew"
+                );
                 judge.take_up(*rules);
             }
             (Reloaded::Refused(problems), Last::Judge(_)) => {
                 let errors = problems.iter().filter(|problem| problem.is_error());
                 let reasons: Vec<_> = errors.map(ToString::to_string).collect();
-                error!("rules not loaded anew, the former ones stay in force: {}", reasons.join("; "));
-                let kind = Kind::Health(Health { kind: "rules-refused", detail: reasons.join("; ") });
-                self.carry(vec![Event { time: Timestamp::now(), startup: false, kind, given: None }]);
+                error!(
+                    "rules not loaded anew, the former ones stay in force: {}",
+                    reasons.join("; ")
+                );
+                let kind = Kind::Health(Health {
+                    kind: "rules-refused",
+                    detail: reasons.join("; "),
+                });
+                self.carry(vec![Event {
+                    time: Timestamp::now(),
+                    startup: false,
+                    kind,
+                    given: None,
+                }]);
             }
             (_, Last::Record(_)) => {}
         }

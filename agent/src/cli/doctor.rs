@@ -49,23 +49,47 @@ fn say(verdict: &str, what: &str, text: impl Display) {
 
 fn kernel_version() -> String {
     let name = rustix::system::uname();
-    format!("{} {}", name.release().to_string_lossy(), name.machine().to_string_lossy())
+    format!(
+        "{} {}",
+        name.release().to_string_lossy(),
+        name.machine().to_string_lossy()
+    )
 }
 
 /// Loads and attaches every sensor for a moment: what a kernel can do is tried, never read off its version.
 fn sensors(config: &Config) -> Result<()> {
-    let kernel = Kernel::attach(Some(config.ring_bytes))
-        .inspect_err(|_| say("none", "sensors", "the agent cannot run here; `replay` and `rules` work"))?;
+    let kernel = Kernel::attach(Some(config.ring_bytes)).inspect_err(|_| {
+        say(
+            "none",
+            "sensors",
+            "the agent cannot run here; `replay` and `rules` work",
+        )
+    })?;
     say("ok", "BTF", Path::new(btf::VMLINUX).display());
-    say("ok", "ring", format_args!("{} MiB between kernel and agent", f64::from(config.ring_bytes) / f64::from(1 << 20)));
+    say(
+        "ok",
+        "ring",
+        format_args!(
+            "{} MiB between kernel and agent",
+            f64::from(config.ring_bytes) / f64::from(1 << 20)
+        ),
+    );
     for state in &kernel.sensors {
         match &state.refused {
             None => say("ok", state.sensor.name, "attached"),
-            Some(reason) => say("off", state.sensor.name, format_args!("{reason}; not seen: {}", state.sensor.loses)),
+            Some(reason) => say(
+                "off",
+                state.sensor.name,
+                format_args!("{reason}; not seen: {}", state.sensor.loses),
+            ),
         }
     }
     for field in &kernel.missing_fields {
-        say("none", "field", format_args!("{field} is not in this kernel's BTF: the facts behind it are missing"));
+        say(
+            "none",
+            "field",
+            format_args!("{field} is not in this kernel's BTF: the facts behind it are missing"),
+        );
     }
     Ok(())
 }
@@ -99,5 +123,9 @@ fn memory(config: &Config) {
         entries.flatten().filter(|entry| is_pid(&entry.file_name())).count()
     });
     let ring = config.ring_bytes >> 20;
-    say("ok", "memory", format_args!("ring {ring} MiB, mapped twice; {processes} processes at about 1 KiB each"));
+    say(
+        "ok",
+        "memory",
+        format_args!("ring {ring} MiB, mapped twice; {processes} processes at about 1 KiB each"),
+    );
 }

@@ -36,7 +36,9 @@ impl GenerateArgs {
             What::Man => write_man(command, &mut output)?,
             What::Completions { shell } => clap_complete::generate(shell, &mut command, "tocsin", &mut output),
         }
-        std::io::stdout().write_all(&output).context("cannot write to standard output")?;
+        std::io::stdout()
+            .write_all(&output)
+            .context("cannot write to standard output")?;
         Ok(ExitCode::SUCCESS)
     }
 }

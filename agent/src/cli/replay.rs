@@ -79,7 +79,12 @@ impl ReplayArgs {
         }
         stream.finish();
         finish(sinks);
-        eprintln!("{} events, {} alerts, {} lines refused", counts.events, log.appended(), counts.refused);
+        eprintln!(
+            "{} events, {} alerts, {} lines refused",
+            counts.events,
+            log.appended(),
+            counts.refused
+        );
         Ok(exit_code(stream.raised(), self.fail_on))
     }
 }
@@ -88,7 +93,9 @@ fn replay(file: &Path, stream: &mut Stream, counts: &mut Counts) -> Result<()> {
     let mut input: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
-        Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot open {}", file.display()))?))
+        Box::new(BufReader::new(
+            File::open(file).with_context(|| format!("cannot open {}", file.display()))?,
+        ))
     };
     let mut line = Vec::new();
     for number in 1.. {
@@ -120,7 +127,9 @@ fn event(line: &[u8], input: &mut dyn BufRead) -> Result<Result<Option<Event>, S
         input.skip_until(b'\n').context("cannot read on")?;
         return Ok(Err(format!("a line of more than {LONGEST_LINE} bytes")));
     }
-    let Ok(text) = std::str::from_utf8(line) else { return Ok(Err("not UTF-8".into())) };
+    let Ok(text) = std::str::from_utf8(line) else {
+        return Ok(Err("not UTF-8".into()));
+    };
     let text = text.trim_start_matches('\u{FEFF}').trim();
     if text.is_empty() {
         return Ok(Ok(None));

@@ -35,7 +35,15 @@ impl Judge {
         min_level: Level,
         probe: Option<mpsc::Sender<docker_probe::Question>>,
     ) -> Self {
-        Self { rules, dedup: Dedup::new(window), log, min_level, probe, outstanding: 0, raised: None }
+        Self {
+            rules,
+            dedup: Dedup::new(window),
+            log,
+            min_level,
+            probe,
+            outstanding: 0,
+            raised: None,
+        }
     }
 
     /// Judges an event.
@@ -96,13 +104,18 @@ impl Judge {
 
     /// Has a listener looked at. Where nobody can look, that is the answer.
     fn ask(&mut self, observed: &Observed) {
-        let Kind::Listen(listener) = &observed.event.kind else { return };
+        let Kind::Listen(listener) = &observed.event.kind else {
+            return;
+        };
         let Some(probe) = &self.probe else {
             let mut event = observed.event.clone();
             if let Kind::Listen(listener) = &mut event.kind {
                 listener.finding = Some(docker_probe::UNKNOWN.into());
             }
-            return self.judge(Observed { event, ..observed.clone() });
+            return self.judge(Observed {
+                event,
+                ..observed.clone()
+            });
         };
         let question = docker_probe::Question {
             owner: listener.owner,
