@@ -114,17 +114,13 @@ impl Rules {
         (Self { families }, problems)
     }
 
-    /// What the rules say to an event. Of matches that bear one title, which are the grades of one finding, the highest
-    /// wins; a question is no finding.
+    /// What the rules say to an event: all that match, in no order. Rules that grade one finding share its title, and
+    /// [`crate::alert::dedup`] lets the highest of them speak.
     pub fn judge(&mut self, observed: &Observed) -> Vec<Match> {
-        let Some(source) = observed.log_source() else {
-            return Vec::new();
-        };
-        let mut matches = self.families[source as usize].judge(observed);
-        if matches.len() > 1 {
-            keep_highest(&mut matches);
+        match observed.log_source() {
+            Some(source) => self.families[source as usize].judge(observed),
+            None => Vec::new(),
         }
-        matches
     }
 
     /// Every rule in force, by log source and title.
@@ -150,17 +146,4 @@ impl Rules {
             family.continue_from(former);
         }
     }
-}
-
-fn keep_highest(matches: &mut Vec<Match>) {
-    let alerts = || matches.iter().filter(|found| found.asks.is_none());
-    let beaten = |found: &Match| {
-        alerts().any(|other| other.rule.title == found.rule.title && other.rule.level > found.rule.level)
-    };
-    let keep: Vec<bool> = matches
-        .iter()
-        .map(|found| found.asks.is_some() || !beaten(found))
-        .collect();
-    let mut keep = keep.into_iter();
-    matches.retain(|_| keep.next().unwrap_or(true));
 }

@@ -3,6 +3,7 @@
 pub mod kernel;
 pub mod procfs;
 pub mod docker;
+pub mod docker_probe;
 pub mod runtime_files;
 pub mod users;
 pub mod rules;

@@ -91,6 +91,11 @@ impl Log {
         }
     }
 
+    /// How many alerts have been appended since the start.
+    pub fn appended(&self) -> Seq {
+        self.state().next()
+    }
+
     /// Says that nothing more will be appended: readers end when they have read all.
     pub fn close(&self) {
         self.state().closed = true;

@@ -18,7 +18,7 @@ use crate::{
 /// Tell what this node offers, what is missing, and what that costs
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     #[command(flatten)]
     node: NodeArgs,
 }
@@ -32,7 +32,7 @@ Examples:
 
 impl DoctorArgs {
     /// Looks and tells.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(super) fn execute(self) -> Result<ExitCode> {
         let config = self.node.config()?;
         say("ok", "kernel", kernel_version());
         let sensors = sensors(&config);
@@ -63,7 +63,7 @@ fn sensors(config: &Config) -> Result<()> {
             "none",
             "sensors",
             "the agent cannot run here; `replay` and `rules` work",
-        )
+        );
     })?;
     say("ok", "BTF", Path::new(btf::VMLINUX).display());
     say(

@@ -27,7 +27,7 @@ use crate::{
   tocsin record - | tocsin explain miner-image -                           as it happens
 
 FILE holds one JSON object a line, as `tocsin record` writes it.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The rule's id, name or title
     rule: String,
     /// The recorded events; - reads standard input
@@ -37,7 +37,7 @@ pub struct Arguments {
 }
 
 /// Explains.
-pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     let (_, rules, _) = load(&arguments.folders.folders()?);
     let wanted: Vec<Arc<Rule>> = rules.find(&arguments.rule).into_iter().cloned().collect();
     if wanted.is_empty() {

@@ -11,7 +11,7 @@ use super::Cli;
 
 /// Write the man page or the completions of a shell to standard output
 #[derive(Args, Debug)]
-pub struct GenerateArgs {
+pub(super) struct GenerateArgs {
     #[command(subcommand)]
     what: What,
 }
@@ -29,7 +29,7 @@ enum What {
 
 impl GenerateArgs {
     /// Writes it.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(super) fn execute(self) -> Result<ExitCode> {
         let mut command = Cli::command();
         let mut output = Vec::new();
         match self.what {

@@ -26,7 +26,7 @@ use crate::{
 /// Write down what the sensors see, as JSON lines that `replay --source events` takes
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct RecordArgs {
+pub(super) struct RecordArgs {
     /// The file to write; `-` is standard output. Secrets on command lines are written as they are
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -42,7 +42,7 @@ Examples:
 
 impl RecordArgs {
     /// Records until it is told to end.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(super) fn execute(self) -> Result<ExitCode> {
         let config = self.node.config()?;
         let mut output = open(&self.file)?;
         let (failed, mut failures) = mpsc::channel(1);

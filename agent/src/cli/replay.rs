@@ -22,7 +22,7 @@ use crate::{
 /// Run recorded input through the same pipeline; needs no root
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct ReplayArgs {
+pub(super) struct ReplayArgs {
     /// What the input is
     #[arg(long, value_enum)]
     source: Kind,
@@ -66,7 +66,7 @@ struct Counts {
 
 impl ReplayArgs {
     /// Replays. Alerts go to standard output, a summary to standard error.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(super) fn execute(self) -> Result<ExitCode> {
         let Kind::Events = self.source;
         let config = self.alerts.apply(self.rules.config()?);
         let Loaded { rules, .. } = load_rules(&config.rules);

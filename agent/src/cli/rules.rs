@@ -24,7 +24,7 @@ use crate::{
   tocsin rules show privileged-container-medium
   tocsin rules check /etc/tocsin/rules.d    what is wrong, as file:line: reason
   tocsin rules test ./my-rules              run the samples beside the rules")]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
 }
@@ -65,7 +65,7 @@ enum Action {
 }
 
 /// Does it.
-pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     match &arguments.action {
         Action::List { folders } => list(folders, out),
         Action::Show { rule, folders } => show(rule, folders, out),
@@ -162,7 +162,9 @@ fn test(paths: &[PathBuf], out: &mut impl Write) -> Result<ExitCode> {
         writeln!(out, "{problem}")?;
     }
     let (mut ran, mut failed, mut without) = (0, errors.len(), 0);
-    for file in files.iter().filter(|file| file.built_in == paths.is_empty()) {
+    let holds_rules = |file: &RuleFile| documents.places().any(|(place, _)| *place.file == *file.path);
+    let wanted = files.iter().filter(|file| file.built_in == paths.is_empty());
+    for file in wanted.filter(|file| holds_rules(file)) {
         let Some(text) = samples_of(file) else {
             without += 1;
             continue;

@@ -24,7 +24,7 @@ use crate::{
 /// Watch this node and raise alerts
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
@@ -40,7 +40,7 @@ Examples:
 
 impl RunArgs {
     /// Runs the agent until it is told to end.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(super) fn execute(self) -> Result<ExitCode> {
         let config = self.alerts.apply(self.node.config()?);
         let Loaded { rules, fingerprint, .. } = load_rules(&config.rules);
         let (log, sinks) = self.alerts.open(&config)?;

@@ -21,7 +21,7 @@ use crate::{
 /// Look once at what stands on this node: containers, listeners, processes
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-pub struct ScanArgs {
+pub(super) struct ScanArgs {
     #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
@@ -44,7 +44,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 impl ScanArgs {
     /// Scans.
-    pub fn execute(self) -> Result<ExitCode> {
+    pub(super) fn execute(self) -> Result<ExitCode> {
         let config = self.alerts.apply(self.node.config()?);
         let Loaded { rules, .. } = load_rules(&config.rules);
         let (log, sinks) = self.alerts.open(&config)?;
@@ -73,7 +73,9 @@ async fn answers(stream: &mut Stream, received: &mut mpsc::Receiver<Vec<Event>>)
         match timeout_at(quiet_at.min(end), received.recv()).await {
             Ok(Some(mut batch)) => {
                 // What begins from now on is not what the scan is about; what is told of what stands is.
-                batch.iter_mut().for_each(|event| event.startup = true);
+                for event in &mut batch {
+                    event.startup = true;
+                }
                 stream.carry(batch);
                 quiet_at = Instant::now() + QUIET;
             }

@@ -307,23 +307,6 @@ fn an_override_switches_off_and_grades_otherwise() {
 }
 
 #[test]
-fn of_one_title_the_highest_grade_speaks() {
-    let high = LOGIN
-        .replace("11111111", "33333333")
-        .replace("level: low", "level: high");
-    let other = LOGIN
-        .replace("11111111", "44444444")
-        .replace("Failed login", "Failed Login");
-    let (mut rules, _) = load_all(&[LOGIN, &high, &other]);
-    let found = rules.judge(&login("ada", 1));
-    let found: Vec<_> = found
-        .iter()
-        .map(|found| (&*found.rule.title, found.rule.level))
-        .collect();
-    assert_eq!(found, [("Failed login", Level::High), ("Failed Login", Level::Low)]);
-}
-
-#[test]
 fn a_rule_can_ask_instead_of_alerting() {
     let asking = format!("{LOGIN}tocsin: {{ask: docker-api-probe}}\n");
     let (mut rules, problems) = load_all(&[&asking, &LOGIN.replace("11111111", "33333333").replace("low", "high")]);

@@ -176,7 +176,14 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
             fields.serialize_entry("dns.name", &message.name)?;
             (None, message.server, "udp")
         }
-        Kind::Exec(_) | Kind::Container(_) | Kind::Health(_) | Kind::Recorded(_) | Kind::Fork(_) | Kind::Exit(_) => {
+        Kind::Exec(_)
+        | Kind::Container(_)
+        | Kind::Health(_)
+        | Kind::Recorded(_)
+        | Kind::Fork(_)
+        | Kind::Exit(_)
+        | Kind::Runtime(_)
+        | Kind::Users(_) => {
             return Ok(());
         }
     };

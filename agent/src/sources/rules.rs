@@ -16,6 +16,7 @@ use tokio::{
     task::spawn_blocking,
     time::timeout,
 };
+use tracing::warn;
 
 use crate::detect::{
     Rules,
@@ -121,8 +122,12 @@ pub async fn watch(folders: Vec<PathBuf>, mut known: u64, sender: mpsc::Sender<R
     let (notice, mut changes) = mpsc::channel(1);
     let mut told = false;
     loop {
-        // Watched first and read then: what changes in between is noticed.
-        let _watcher = watcher(&folders, notice.clone())?;
+        // Watched first and read then: what changes in between is noticed. Where the kernel gives no more watches,
+        // SIGHUP still works.
+        let watcher = watcher(&folders, notice.clone());
+        if let Err(error) = &watcher {
+            warn!("changed rules are only taken up on SIGHUP: {error:#}");
+        }
         let (files, problems) = {
             let folders = folders.clone();
             spawn_blocking(move || read(&folders)).await?

@@ -57,7 +57,9 @@ impl<'a> Evidence<'a> {
             | Kind::Recorded(_)
             | Kind::Health(_)
             | Kind::Fork(_)
-            | Kind::Exit(_) => with,
+            | Kind::Exit(_)
+            | Kind::Runtime(_)
+            | Kind::Users(_) => with,
         };
         let empty = evidence.process.is_none() && evidence.resources.is_none() && evidence.dst_endpoint.is_none();
         (!empty).then_some(evidence)
