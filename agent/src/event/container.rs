@@ -112,6 +112,19 @@ pub struct Container {
     pub init_pid: u32,
 }
 
+impl Container {
+    /// The Kubernetes API's address in a container's environment (`NAME=value`), which the kubelet puts there.
+    pub fn kubernetes_api_of(environment: &[String]) -> Option<(IpAddr, u16)> {
+        let value = |name: &str| {
+            let mut variables = environment.iter().filter_map(|variable| variable.split_once('='));
+            variables.find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        let host = value("KUBERNETES_SERVICE_HOST")?.parse().ok()?;
+        let port = value("KUBERNETES_SERVICE_PORT").and_then(|port| port.parse().ok());
+        Some((host, port.unwrap_or(443)))
+    }
+}
+
 /// A part of the host inside a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {

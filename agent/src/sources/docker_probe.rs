@@ -48,18 +48,20 @@ const PROCESSES: usize = 1_024;
 /// How many looks are under way at the same time.
 const AT_ONCE: usize = 4;
 
-/// Answers questions until nobody asks or listens. An answer is the listen event again, with its finding.
+/// Answers every question until nobody asks or listens. An answer is the listen event again, with its finding, which is
+/// `docker-api-unknown` where no look was possible or it would be one too many.
 pub async fn run(mut questions: Receiver<Question>, events: Sender<Vec<Event>>) {
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut limiter = Limiter::default();
     while let Some(question) = questions.recv().await {
-        let Some(process) = question.owner.process else {
+        let process = question.owner.process;
+        let Some(process) = process.filter(|process| limiter.allows(*process, Instant::now())) else {
+            tracing::debug!(?process, address = %question.address, "listener not probed: no process, or too often");
+            if events.send(vec![answer(question, Finding::Unknown)]).await.is_err() {
+                return;
+            }
             continue;
         };
-        if !limiter.allows(process, Instant::now()) {
-            tracing::debug!(pid = process.pid, address = %question.address, "listener not probed again so soon");
-            continue;
-        }
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };

@@ -136,16 +136,5 @@ fn describe(container: Container) -> Event {
     }
 }
 
-/// The API server's address in an environment, which every container of a pod is given.
-fn kubernetes_api(environment: &[String]) -> Option<(std::net::IpAddr, u16)> {
-    let value = |name: &str| {
-        let mut variables = environment.iter().filter_map(|variable| variable.split_once('='));
-        variables.find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
-    let host = value("KUBERNETES_SERVICE_HOST")?.parse().ok()?;
-    let port = value("KUBERNETES_SERVICE_PORT").and_then(|port| port.parse().ok());
-    Some((host, port.unwrap_or(443)))
-}
-
 #[cfg(test)]
 mod tests;

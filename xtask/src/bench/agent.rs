@@ -75,6 +75,7 @@ impl Agent {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).context("the agent ended")?;
         // The name, in parentheses, may hold anything.
         let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        // Ticks are hundredths of a second for user space, whatever the kernel counts in.
         let ticks: u32 = fields
             .get(11..13)
             .context("/proc/PID/stat is short")?

@@ -1,13 +1,10 @@
 //! From Docker's words to a container's facts.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerConfig, ContainerInspectResponse, ContainerSummary, EventMessage, HostConfig, HostConfigCgroupnsModeEnum,
-    MountPoint, PortMap,
+    ContainerInspectResponse, ContainerSummary, EventMessage, HostConfig, HostConfigCgroupnsModeEnum, MountPoint,
+    PortMap,
 };
 use jiff::Timestamp;
 
@@ -34,7 +31,7 @@ pub(super) fn container(inspected: ContainerInspectResponse, runtime: &str) -> C
         security_options: host.security_opt.unwrap_or_default(),
         mounts: mounts(inspected.mounts.unwrap_or_default()),
         command: command(inspected.path, inspected.args),
-        kubernetes_api: kubernetes_api(&config),
+        kubernetes_api: config.env.as_deref().and_then(Container::kubernetes_api_of),
         image: config.image.unwrap_or_default().into(),
         labels: labels(config.labels),
         started_at: started_at(state.started_at),
@@ -174,21 +171,6 @@ fn published_ports(in_force: Option<PortMap>, asked: Option<PortMap>) -> Vec<Pub
         .collect();
     list.sort_by(|a, b| (a.container_port, &a.address).cmp(&(b.container_port, &b.address)));
     list
-}
-
-/// The API server's address in the environment that a kubelet gives to every container.
-fn kubernetes_api(config: &ContainerConfig) -> Option<(IpAddr, u16)> {
-    let value = |name: &str| {
-        let mut values = config
-            .env
-            .iter()
-            .flatten()
-            .filter_map(|variable| variable.split_once('='));
-        values.find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
-    let host = value("KUBERNETES_SERVICE_HOST")?.parse().ok()?;
-    let port = value("KUBERNETES_SERVICE_PORT").and_then(|port| port.parse().ok());
-    Some((host, port.unwrap_or(443)))
 }
 
 #[cfg(test)]

@@ -161,3 +161,24 @@ fn a_process_is_looked_at_eight_times_a_minute() {
     }
     assert!(limiter.0.len() <= PROCESSES);
 }
+
+#[tokio::test]
+async fn every_question_is_answered() {
+    let (asker, questions) = tokio::sync::mpsc::channel(8);
+    let (events, mut answers) = tokio::sync::mpsc::channel(8);
+    tokio::spawn(run(questions, events));
+    let question = Question {
+        owner: Owner::default(),
+        address: "127.0.0.1:2375".parse().unwrap(),
+        startup: true,
+    };
+    asker.send(question).await.unwrap();
+    let event = answers.recv().await.unwrap().remove(0);
+    let Kind::Listen(listener) = event.kind else {
+        panic!("unexpected answer {event:?}");
+    };
+    assert_eq!(
+        (listener.finding.as_deref(), event.startup),
+        (Some("docker-api-unknown"), true)
+    );
+}

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{kubernetes_api, read_json};
+use super::read_json;
 use crate::event::{Container, HostNamespaces, Mount, PublishedPort};
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,7 +104,7 @@ impl Record {
         container.image = self.config.image.into();
         container.image_digest = self.image.into();
         container.labels = self.config.labels.unwrap_or_default();
-        container.kubernetes_api = self.config.env.as_deref().and_then(kubernetes_api);
+        container.kubernetes_api = self.config.env.as_deref().and_then(Container::kubernetes_api_of);
         container.command = words.join(" ").into();
         container.mounts = binds.map(MountPoint::into_mount).collect();
         if !self.state.started_at.starts_with("0001-") {

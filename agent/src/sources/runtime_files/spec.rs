@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::kubernetes_api;
 use crate::event::{Capabilities, Container, HostNamespaces, Mount};
 
 /// The parts of the specification that tell something.
@@ -96,7 +95,7 @@ impl Spec {
             .filter_map(|mount| mount.of_host(&root.path))
             .collect();
         container.host_namespaces = linux.host_namespaces();
-        container.kubernetes_api = process.env.as_deref().and_then(kubernetes_api);
+        container.kubernetes_api = process.env.as_deref().and_then(Container::kubernetes_api_of);
         container.command = process.args.unwrap_or_default().join(" ").into();
 
         let mut annotations = annotations.unwrap_or_default();
