@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// So many bytes of an ancestor's arguments are told.
+const MAX_ANCESTOR_ARGUMENTS: usize = 512;
+
 /// So many ancestors are told.
 const MAX_ANCESTORS: u8 = 16;
 
@@ -127,15 +130,7 @@ struct Ancestor<'a>(&'a Process, u8);
 
 impl<'a> ProcessObject<'a> {
     fn new(process: &'a Process, user: Option<&'a str>, container: Option<&'a Container>) -> Self {
-        Self {
-            container: container.map(ContainerObject::new),
-            ..Self::bare(process, user, MAX_ANCESTORS)
-        }
-    }
-
-    fn bare(process: &'a Process, user: Option<&'a str>, ancestors: u8) -> Self {
         let run = &*process.execution;
-        let parent = process.parent.as_deref().filter(|_| ancestors > 0);
         Self {
             pid: process.key.pid,
             uid: process.key,
@@ -153,16 +148,61 @@ impl<'a> ProcessObject<'a> {
                 terminal: &run.tty,
             },
             namespace_pid: run.pid_in_namespace,
-            container: None,
-            parent_process: parent.map(|parent| Ancestor(parent, ancestors - 1)),
+            container: container.map(ContainerObject::new),
+            parent_process: process
+                .parent
+                .as_deref()
+                .map(|parent| Ancestor(parent, MAX_ANCESTORS - 1)),
         }
     }
 }
 
 impl Serialize for Ancestor<'_> {
+    /// An ancestor is told in less: who it was and what it ran. Some start from lines of many kilobytes, which would
+    /// stand in every alert of everything below them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        ProcessObject::bare(self.0, None, self.1).serialize(serializer)
+        let Self(process, more) = *self;
+        let run = &*process.execution;
+        let object = AncestorObject {
+            pid: process.key.pid,
+            uid: process.key,
+            name: file_name(&run.exe),
+            cmd_line: beginning(&run.command_line),
+            created_time: run.time.as_millisecond(),
+            file: File::new(&run.exe, 0, run.file.deleted),
+            user: User {
+                uid: run.credentials.uid,
+                name: None,
+            },
+            parent_process: process
+                .parent
+                .as_deref()
+                .filter(|_| more > 0)
+                .map(|parent| Ancestor(parent, more - 1)),
+        };
+        object.serialize(serializer)
     }
+}
+
+#[derive(Serialize)]
+struct AncestorObject<'a> {
+    pid: u32,
+    #[serde(serialize_with = "process_uid")]
+    uid: ProcessKey,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cmd_line: &'a str,
+    #[serde(skip_serializing_if = "is_unknown")]
+    created_time: i64,
+    file: File<'a>,
+    user: User<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_process: Option<Ancestor<'a>>,
+}
+
+/// What is told of an ancestor's arguments.
+fn beginning(command_line: &str) -> &str {
+    &command_line[..command_line.floor_char_boundary(MAX_ANCESTOR_ARGUMENTS)]
 }
 
 #[derive(Serialize)]
