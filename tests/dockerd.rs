@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use procfs::process::{Process, all_processes};
+use procfs::{
+    net::{TcpNetEntry, TcpState},
+    process::{Process, all_processes},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -109,6 +112,29 @@ impl Dockerd {
         let id = self.create(name, options, command);
         self.docker_ok(&["start", &id]);
         id
+    }
+
+    /// Runs a container until it ends, whatever its exit code, and gives its id.
+    pub(crate) fn run_to_end(&self, name: &str, options: &[&str], command: &[&str]) -> String {
+        let id = self.create(name, options, command);
+        self.docker(&["start", "--attach", &id]);
+        let started = self.docker_ok(&["inspect", "--format", "{{.State.StartedAt}}", &id]);
+        assert!(!started.starts_with("0001"), "{name} did not start: {}", self.log());
+        id
+    }
+
+    /// Waits until somebody in the container listens on that TCP port.
+    pub(crate) fn wait_for_listener(&self, id: &str, port: u16) {
+        let pid: i32 = self
+            .docker_ok(&["inspect", "--format", "{{.State.Pid}}", id])
+            .parse()
+            .expect("a process id");
+        wait_for(&format!("listener on {port}"), Duration::from_secs(15), || {
+            let sockets = Process::new(pid).and_then(|process| process.tcp()).ok()?;
+            let listens =
+                |socket: &TcpNetEntry| socket.state == TcpState::Listen && socket.local_address.port() == port;
+            sockets.iter().any(listens).then_some(())
+        });
     }
 
     /// Where the daemon's API is.

@@ -9,4 +9,9 @@ mod tls;
 mod tocsin;
 mod watch;
 
+mod docker_api;
+mod execution;
+mod kubernetes;
+mod miner;
 mod privileged;
+mod ssh;
