@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     dockerd::Dockerd,
-    ocsf::{activity, fact, level, pid, port, title},
+    ocsf::{activity, brief, fact, level, pid, port, title},
     tls::Certificates,
     watch::Watch,
 };
@@ -34,9 +34,15 @@ fn an_open_daemon_is_told_from_one_that_asks_for_a_certificate() {
             assert_eq!(
                 (level(&alert), port(&alert)),
                 ("Medium", Some(PORT.into())),
-                "on loopback: {alert:#}"
+                "on loopback: {}",
+                brief(&alert)
             );
-            assert_eq!(fact(&alert, "event.startup") == &json!(true), startup, "{alert:#}");
+            assert_eq!(
+                fact(&alert, "event.startup") == &json!(true),
+                startup,
+                "{}",
+                brief(&alert)
+            );
         }
         let alerts = agent.alerts_after_quiet();
         for (daemon, expected) in [(&before, 1), (&after, 1), (&verified_before, 0), (&verified_after, 0)] {
@@ -46,7 +52,12 @@ fn an_open_daemon_is_told_from_one_that_asks_for_a_certificate() {
                 .filter(about)
                 .filter(|alert| activity(alert) == "Create")
                 .collect();
-            assert_eq!(raised.len(), expected, "{raised:#?}");
+            assert_eq!(
+                raised.len(),
+                expected,
+                "{:?}",
+                raised.iter().map(|alert| brief(alert)).collect::<Vec<_>>()
+            );
         }
     }
 }

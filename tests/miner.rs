@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     dockerd::Dockerd,
-    ocsf::{container_id, container_name, fact, image},
+    ocsf::{brief, container_id, container_name, fact, image},
     tocsin::Tocsin,
     watch::{Watch, titles_about},
 };
@@ -25,8 +25,18 @@ fn an_image_tagged_like_a_miner_is_told_from_its_twins() {
     let after = dockerd.run_to_end("after", &["--network", "none"], &[MINER, "true"]);
     for (id, name, startup) in [(&before, "before", true), (&after, "after", false)] {
         let alert = watch.told.wait_for_alert(TITLE, |alert| container_id(alert) == id);
-        assert_eq!((container_name(&alert), image(&alert)), (name, MINER), "{alert:#}");
-        assert_eq!(fact(&alert, "event.startup") == &json!(true), startup, "{alert:#}");
+        assert_eq!(
+            (container_name(&alert), image(&alert)),
+            (name, MINER),
+            "{}",
+            brief(&alert)
+        );
+        assert_eq!(
+            fact(&alert, "event.startup") == &json!(true),
+            startup,
+            "{}",
+            brief(&alert)
+        );
     }
     let never_started = dockerd.create("never-started", &[], &[MINER, "true"]);
     let [game, storage] = twins.map(|tag| {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     dockerd::Dockerd,
-    ocsf::{activity, container_id, container_name, fact, image, title},
+    ocsf::{activity, brief, container_id, container_name, fact, image, title},
     tocsin::Tocsin,
 };
 
@@ -44,13 +44,19 @@ impl Watch {
         assert_eq!(
             (container_name(&told), image(&told)),
             (subject.name, subject.image),
-            "{told:#}"
+            "{}",
+            brief(&told)
         );
-        assert_eq!(fact(&told, "container.metadata"), &json!("known"), "{told:#}");
-        assert_eq!(fact(&untold, "container.metadata"), &json!("unavailable"), "{untold:#}");
+        assert_eq!(fact(&told, "container.metadata"), &json!("known"), "{}", brief(&told));
+        assert_eq!(
+            fact(&untold, "container.metadata"),
+            &json!("unavailable"),
+            "{}",
+            brief(&untold)
+        );
         // The runtime's files are read beside the stream: the first alerts of a container do not wait for them.
         let name = container_name(&untold);
-        assert!(name.is_empty() || name == subject.name, "{untold:#}");
+        assert!(name.is_empty() || name == subject.name, "{}", brief(&untold));
     }
 
     /// Once all is judged: checks that about these containers each agent has raised exactly these titles, once each.
@@ -59,7 +65,7 @@ impl Watch {
             let alerts = agent.alerts_after_quiet();
             for (id, titles) in expected {
                 let raised = titles_about(&alerts, id);
-                assert_eq!(raised, *titles, "about {id}: {:#?}", about(&alerts, id));
+                assert_eq!(raised, *titles, "about {id}: {:#?}", briefs(&about(&alerts, id)));
             }
         }
     }
@@ -77,4 +83,8 @@ pub(crate) fn titles_about<'a>(alerts: &'a [Value], id: &str) -> Vec<&'a str> {
 
 fn about<'a>(alerts: &'a [Value], id: &str) -> Vec<&'a Value> {
     alerts.iter().filter(|alert| container_id(alert) == id).collect()
+}
+
+fn briefs(alerts: &[&Value]) -> Vec<String> {
+    alerts.iter().map(|alert| brief(alert)).collect()
 }
