@@ -168,3 +168,25 @@ fn full_capabilities_are_measured_against_the_runtime() {
         assert_eq!(has_full_capabilities(&process), expected, "{giver:x} {effective:x}");
     }
 }
+
+#[test]
+fn the_runtime_on_its_way_has_not_entered_the_container() {
+    for (senders, own, expected) in [(1, 1, false), (1, 2, true), (0, 0, true)] {
+        let seeing = |mount, exe: &str, cgroup: &str| {
+            let namespaces = Namespaces {
+                mount,
+                ..Namespaces::default()
+            };
+            Arc::new(Execution {
+                namespaces,
+                ..of(exe, cgroup)
+            })
+        };
+        let mut table = Processes::default();
+        table.exec(key(1), key(0), seeing(senders, "/usr/bin/runc", "/"));
+        fork(&mut table, 1, 2);
+        let cgroup = format!("/docker/{}", container());
+        let process = table.exec(key(2), key(1), seeing(own, "memfd:runc_cloned:/proc/self/exe", &cgroup));
+        assert_eq!(has_entered_container(&process), expected, "{senders} {own}");
+    }
+}

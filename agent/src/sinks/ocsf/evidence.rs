@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::as_text;
 use crate::{
     alert::Alert,
     event::{Connection, Container, DnsMessage, Kind, Listener, Process, ProcessKey, Protocol},
@@ -45,7 +44,8 @@ impl<'a> Evidence<'a> {
         let with = Evidence {
             process: (observed.process.as_deref()).map(|process| ProcessObject::new(process, user, container)),
             container: container.map(ContainerObject::new),
-            resources: container.map(|container| [Resource::container(container)]),
+            resources: (container.filter(|_| observed.process.is_none()))
+                .map(|container| [Resource::container(container)]),
             ..Evidence::default()
         };
         let evidence = match &observed.event.kind {
@@ -193,7 +193,7 @@ impl<'a> File<'a> {
 
 #[derive(Serialize)]
 struct User<'a> {
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "number_as_text")]
     uid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
@@ -201,7 +201,7 @@ struct User<'a> {
 
 #[derive(Serialize)]
 struct Session<'a> {
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "number_as_text")]
     uid: u32,
     #[serde(skip_serializing_if = "str::is_empty")]
     terminal: &'a str,
@@ -339,6 +339,17 @@ fn is_unknown(time: &i64) -> bool {
     *time == 0
 }
 
+/// `pid-start`, written for every ancestor: without the formatting machinery, which costs more than the rest of it.
 fn process_uid<S: Serializer>(key: &ProcessKey, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{}-{}", key.pid, key.start))
+    let mut digits = itoa::Buffer::new();
+    let mut text = String::with_capacity(32);
+    text.push_str(digits.format(key.pid));
+    text.push('-');
+    text.push_str(digits.format(key.start));
+    serializer.serialize_str(&text)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn number_as_text<S: Serializer>(number: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(itoa::Buffer::new().format(*number))
 }
