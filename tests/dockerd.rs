@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use procfs::process::{Process, all_processes};
+use procfs::{
+    net::{TcpNetEntry, TcpState},
+    process::{Process, all_processes},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -96,6 +99,47 @@ impl Dockerd {
             self.log()
         );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Creates a container of that name and gives its id. Creation and start are two steps, so that a test knows the id
+    /// of a container that is gone in a moment.
+    pub(crate) fn create(&self, name: &str, options: &[&str], command: &[&str]) -> String {
+        self.docker_ok(&[&["create", "--name", name], options, command].concat())
+    }
+
+    /// Runs a container in the background and gives its id; `command` begins with the image.
+    pub(crate) fn run(&self, name: &str, options: &[&str], command: &[&str]) -> String {
+        let id = self.create(name, options, command);
+        self.docker_ok(&["start", &id]);
+        id
+    }
+
+    /// Runs a container until it ends, whatever its exit code, and gives its id.
+    pub(crate) fn run_to_end(&self, name: &str, options: &[&str], command: &[&str]) -> String {
+        let id = self.create(name, options, command);
+        self.docker(&["start", "--attach", &id]);
+        let started = self.docker_ok(&["inspect", "--format", "{{.State.StartedAt}}", &id]);
+        assert!(!started.starts_with("0001"), "{name} did not start: {}", self.log());
+        id
+    }
+
+    /// Waits until somebody in the container listens on that TCP port.
+    pub(crate) fn wait_for_listener(&self, id: &str, port: u16) {
+        let pid: i32 = self
+            .docker_ok(&["inspect", "--format", "{{.State.Pid}}", id])
+            .parse()
+            .expect("a process id");
+        wait_for(&format!("listener on {port}"), Duration::from_secs(15), || {
+            let sockets = Process::new(pid).and_then(|process| process.tcp()).ok()?;
+            let listens =
+                |socket: &TcpNetEntry| socket.state == TcpState::Listen && socket.local_address.port() == port;
+            sockets.iter().any(listens).then_some(())
+        });
+    }
+
+    /// Where the daemon's API is.
+    pub(crate) fn socket(&self) -> String {
+        self.folder.path().join("sock").display().to_string()
     }
 
     /// One of the daemon's companions (`docker`, `ctr`, `runc`, `openssl`), to be run on the host's network.

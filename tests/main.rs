@@ -4,4 +4,14 @@ mod containers;
 mod deadline;
 mod dockerd;
 mod fixtures;
+mod ocsf;
 mod tls;
+mod tocsin;
+mod watch;
+
+mod docker_api;
+mod execution;
+mod kubernetes;
+mod miner;
+mod privileged;
+mod ssh;
