@@ -98,6 +98,24 @@ impl Dockerd {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Creates a container of that name and gives its id. Creation and start are two steps, so that a test knows the id
+    /// of a container that is gone in a moment.
+    pub(crate) fn create(&self, name: &str, options: &[&str], command: &[&str]) -> String {
+        self.docker_ok(&[&["create", "--name", name], options, command].concat())
+    }
+
+    /// Runs a container in the background and gives its id; `command` begins with the image.
+    pub(crate) fn run(&self, name: &str, options: &[&str], command: &[&str]) -> String {
+        let id = self.create(name, options, command);
+        self.docker_ok(&["start", &id]);
+        id
+    }
+
+    /// Where the daemon's API is.
+    pub(crate) fn socket(&self) -> String {
+        self.folder.path().join("sock").display().to_string()
+    }
+
     /// One of the daemon's companions (`docker`, `ctr`, `runc`, `openssl`), to be run on the host's network.
     pub(crate) fn command(&self, name: &str) -> Command {
         program(&self.fixture, &self.folder, name)

@@ -4,4 +4,9 @@ mod containers;
 mod deadline;
 mod dockerd;
 mod fixtures;
+mod ocsf;
 mod tls;
+mod tocsin;
+mod watch;
+
+mod privileged;
