@@ -1,6 +1,9 @@
 //! End-to-end tests: the real binary against this machine's kernel and real servers.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 mod containers;
+mod corpus_folder;
 mod deadline;
 mod dockerd;
 mod fixtures;
@@ -10,3 +13,6 @@ mod tocsin;
 mod watch;
 
 mod privileged;
+
+mod failures;
+mod sigma;
