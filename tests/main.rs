@@ -1,6 +1,9 @@
 //! End-to-end tests: the real binary against this machine's kernel and real servers.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+
 mod containers;
+mod corpus_folder;
 mod deadline;
 mod dockerd;
 mod fixtures;
@@ -15,3 +18,6 @@ mod kubernetes;
 mod miner;
 mod privileged;
 mod ssh;
+
+mod failures;
+mod sigma;

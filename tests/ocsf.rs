@@ -12,6 +12,11 @@ pub(crate) fn rule(alert: &Value) -> &str {
     text(alert, "/finding_info/analytic/name")
 }
 
+/// The rule's id.
+pub(crate) fn rule_uid(alert: &Value) -> &str {
+    text(alert, "/finding_info/analytic/uid")
+}
+
 /// `Low`, `Medium`, `High`…
 pub(crate) fn level(alert: &Value) -> &str {
     text(alert, "/severity")

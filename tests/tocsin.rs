@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long an alert may take: a debug build on a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// No alert for so long, and what has happened is judged: an event is held for half a second at most.
 const QUIET: Duration = Duration::from_millis(1500);
 

@@ -258,12 +258,11 @@ impl AlertArgs {
 /// How long the sinks may take for what is left when the agent ends.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
-/// Lets the sinks deliver what is left.
-fn finish(sinks: sinks::Handle) {
+/// Lets the sinks deliver what is left. An alert that nobody got is a failure.
+fn finish(sinks: sinks::Handle) -> Result<()> {
     let undelivered = sinks.finish(Instant::now() + LAST_DELIVERIES);
-    if undelivered > 0 {
-        error!(undelivered, "alerts could not be delivered in time");
-    }
+    anyhow::ensure!(undelivered == 0, "{undelivered} alerts could not be delivered");
+    Ok(())
 }
 
 fn parse_format(name: &str) -> Result<Format, String> {

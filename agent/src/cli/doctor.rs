@@ -1,11 +1,17 @@
 //! `tocsin doctor`: what this kernel and node offer, what is missing, and what that costs in coverage.
 
-use std::{fmt::Display, fs, path::Path, process::ExitCode};
+use std::{
+    fmt::{self, Write as _},
+    fs,
+    io::Write as _,
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::Args;
 
-use super::{NodeArgs, load_rules};
+use super::{NodeArgs, load_rules, to_stdout};
 use crate::{
     config::Config,
     run::answers,
@@ -34,17 +40,28 @@ impl DoctorArgs {
     /// Looks and tells.
     pub(super) fn execute(self) -> Result<ExitCode> {
         let config = self.node.config()?;
-        say("ok", "kernel", kernel_version());
-        let sensors = sensors(&config);
-        runtimes(&config);
-        rules(&config);
-        memory(&config);
-        sensors.map(|()| ExitCode::SUCCESS)
+        let mut report = Report::default();
+        report.say("ok", "kernel", kernel_version());
+        let sensors = sensors(&config, &mut report);
+        runtimes(&config, &mut report);
+        rules(&config, &mut report);
+        memory(&config, &mut report);
+        to_stdout(|out| {
+            out.write_all(report.0.as_bytes())?;
+            sensors.map(|()| ExitCode::SUCCESS)
+        })
     }
 }
 
-fn say(verdict: &str, what: &str, text: impl Display) {
-    println!("{verdict:<5} {what:<12} {text}");
+/// The lines so far.
+#[derive(Default)]
+struct Report(String);
+
+impl Report {
+    fn say(&mut self, verdict: &str, what: &str, text: impl fmt::Display) {
+        // A text takes whatever is written into it.
+        _ = writeln!(self.0, "{verdict:<5} {what:<12} {text}");
+    }
 }
 
 fn kernel_version() -> String {
@@ -57,16 +74,16 @@ fn kernel_version() -> String {
 }
 
 /// Loads and attaches every sensor for a moment: what a kernel can do is tried, never read off its version.
-fn sensors(config: &Config) -> Result<()> {
+fn sensors(config: &Config, report: &mut Report) -> Result<()> {
     let kernel = Kernel::attach(Some(config.ring_bytes)).inspect_err(|_| {
-        say(
+        report.say(
             "none",
             "sensors",
             "the agent cannot run here; `replay` and `rules` work",
         );
     })?;
-    say("ok", "BTF", Path::new(btf::VMLINUX).display());
-    say(
+    report.say("ok", "BTF", Path::new(btf::VMLINUX).display());
+    report.say(
         "ok",
         "ring",
         format_args!(
@@ -76,8 +93,8 @@ fn sensors(config: &Config) -> Result<()> {
     );
     for state in &kernel.sensors {
         match &state.refused {
-            None => say("ok", state.sensor.name, "attached"),
-            Some(reason) => say(
+            None => report.say("ok", state.sensor.name, "attached"),
+            Some(reason) => report.say(
                 "off",
                 state.sensor.name,
                 format_args!("{reason}; not seen: {}", state.sensor.loses),
@@ -85,7 +102,7 @@ fn sensors(config: &Config) -> Result<()> {
         }
     }
     for field in &kernel.missing_fields {
-        say(
+        report.say(
             "none",
             "field",
             format_args!("{field} is not in this kernel's BTF: the facts behind it are missing"),
@@ -94,36 +111,36 @@ fn sensors(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn runtimes(config: &Config) {
+fn runtimes(config: &Config, report: &mut Report) {
     let mut any = false;
     for (name, socket) in &config.runtimes {
         if answers(socket) {
             any = true;
-            say("ok", name, socket.display());
+            report.say("ok", name, socket.display());
         } else {
-            say("none", name, format_args!("nobody answers at {}", socket.display()));
+            report.say("none", name, format_args!("nobody answers at {}", socket.display()));
         }
     }
     if !any {
         let lost = "containers are known by id, and by name and image where the runtime's files tell; \
                     `Container with a miner image detected` cannot fire";
-        say("off", "containers", lost);
+        report.say("off", "containers", lost);
     }
 }
 
-fn rules(config: &Config) {
+fn rules(config: &Config, report: &mut Report) {
     let Loaded { rules, .. } = load_rules(&config.rules);
-    say("ok", "rules", format_args!("{} in force", rules.iter().count()));
+    report.say("ok", "rules", format_args!("{} in force", rules.iter().count()));
 }
 
 /// What the agent will hold, in the figures of this node.
-fn memory(config: &Config) {
+fn memory(config: &Config, report: &mut Report) {
     let processes = fs::read_dir("/proc").map_or(0, |entries| {
         let is_pid = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
         entries.flatten().filter(|entry| is_pid(&entry.file_name())).count()
     });
     let ring = config.ring_bytes >> 20;
-    say(
+    report.say(
         "ok",
         "memory",
         format_args!("ring {ring} MiB, mapped twice; {processes} processes at about 1 KiB each"),

@@ -78,14 +78,14 @@ impl ReplayArgs {
             replay(file, &mut stream, &mut counts)?;
         }
         stream.finish();
-        finish(sinks);
+        let delivered = finish(sinks);
         eprintln!(
             "{} events, {} alerts, {} lines refused",
             counts.events,
             log.appended(),
             counts.refused
         );
-        Ok(exit_code(stream.raised(), self.fail_on))
+        delivered.map(|()| exit_code(stream.raised(), self.fail_on))
     }
 }
 

@@ -68,8 +68,8 @@ impl RunArgs {
             info!(events = stream.passed(), "ended");
             ended
         });
-        finish(sinks);
-        ended.map(|()| ExitCode::SUCCESS)
+        let delivered = finish(sinks);
+        ended.and(delivered).map(|()| ExitCode::SUCCESS)
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
+use tracing::warn;
 
 use super::{AlertArgs, NodeArgs, exit_code, finish, load_rules, parse_level};
 use crate::{
@@ -48,6 +49,9 @@ impl ScanArgs {
         let config = self.alerts.apply(self.node.config()?);
         let Loaded { rules, .. } = load_rules(&config.rules);
         let (log, sinks) = self.alerts.open(&config)?;
+        if !rustix::process::geteuid().is_root() {
+            warn!("not root: of other users' processes only names and arguments are seen, and no sockets");
+        }
         let standing = procfs::scan()?;
         let raised = runtime()?.block_on(async {
             let (events, mut received) = channel();
@@ -60,7 +64,7 @@ impl ScanArgs {
             stream.finish();
             stream.raised()
         });
-        finish(sinks);
+        finish(sinks)?;
         Ok(exit_code(raised, self.fail_on))
     }
 }

@@ -95,6 +95,8 @@ pub struct Counters {
     pub lost: AtomicU64,
     /// Deliveries that failed, retries included.
     pub failures: AtomicU64,
+    /// Alerts that the sink has taken from the log and still tries to deliver.
+    pub in_hand: AtomicU64,
 }
 
 /// The running sinks.
@@ -136,6 +138,7 @@ pub fn start(config: &Config, log: &Arc<Log>) -> anyhow::Result<Handle> {
             .name(format!("sink-{name}"))
             .spawn(move || {
                 if let Err(error) = run(sink.as_mut(), &mut reader, min_level, &counts) {
+                    counts.in_hand.store(0, Ordering::Relaxed);
                     tracing::error!(sink = row.name, error = format!("{error:#}"), "sink is gone");
                     gone.notify_one();
                 }
@@ -163,14 +166,18 @@ impl Handle {
     }
 
     /// Closes the log and lets the sinks deliver what is in it, until `deadline`. Gives the number of alerts that the
-    /// slowest sink had not even taken by then.
-    pub fn finish(self, deadline: Instant) -> usize {
+    /// slowest sink had not delivered by then; a sink whose reader has gone misses none.
+    pub fn finish(self, deadline: Instant) -> u64 {
         self.log.close();
         // Nothing is ever sent: the wait ends when the last sink drops its end.
         let _ended_or_late = self
             .ended
             .recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        self.log.unread()
+        let in_hand = self
+            .counters
+            .iter()
+            .map(|(_, counts)| counts.in_hand.load(Ordering::Relaxed));
+        self.log.unread() as u64 + in_hand.max().unwrap_or_default()
     }
 }
 
@@ -183,7 +190,9 @@ fn run(sink: &mut dyn Sink, reader: &mut Reader, min_level: Level, counters: &Co
             tracing::warn!(lost, "alerts were not delivered: the sink is too slow");
         }
         alerts.retain(|alert| alert.rule.level >= min_level);
+        counters.in_hand.store(alerts.len() as u64, Ordering::Relaxed);
         deliver(sink, &alerts, reader, counters)?;
+        counters.in_hand.store(0, Ordering::Relaxed);
         counters.delivered.fetch_add(alerts.len() as u64, Ordering::Relaxed);
         let burst = last.is_some_and(|last| last.elapsed() < BURST);
         if burst && alerts.len() < BATCH {
