@@ -35,7 +35,7 @@ fn an_ssh_server_in_a_container_is_told_from_its_clients() {
     let twins: [(&str, &[&str]); 4] = [
         ("test-only", &["/usr/sbin/sshd", "-t"]),
         ("client", &["ssh", "-o", "BatchMode=yes", "-p", "2222", "127.0.0.1"]),
-        ("keygen", &["ssh-keygen", "-q", "-N", "", "-f", "/opt/key"]),
+        ("keygen", &["ssh-keygen", "-q", "-N", "", "-f", "/root/key"]),
         (
             "another-server",
             &["bash", "-c", "exec -a sshd timeout 1 nc -l -p 22 127.0.0.1"],
