@@ -7,6 +7,7 @@ mod corpus_folder;
 mod deadline;
 mod dockerd;
 mod fixtures;
+mod network;
 mod ocsf;
 mod tls;
 mod tocsin;
@@ -16,3 +17,4 @@ mod privileged;
 
 mod failures;
 mod sigma;
+mod sockets;
