@@ -18,3 +18,4 @@ mod privileged;
 mod failures;
 mod sigma;
 mod sockets;
+mod storm;
