@@ -8,6 +8,7 @@ mod deadline;
 mod dockerd;
 mod fixtures;
 mod ocsf;
+mod runc;
 mod tls;
 mod tocsin;
 mod watch;
@@ -17,6 +18,8 @@ mod execution;
 mod kubernetes;
 mod miner;
 mod privileged;
+mod restart;
+mod short_lived;
 mod ssh;
 
 mod failures;
