@@ -7,6 +7,7 @@ mod corpus_folder;
 mod deadline;
 mod dockerd;
 mod fixtures;
+mod network;
 mod ocsf;
 mod runc;
 mod tls;
@@ -24,3 +25,5 @@ mod ssh;
 
 mod failures;
 mod sigma;
+mod sockets;
+mod storm;

@@ -4,8 +4,11 @@ mod actions;
 
 use std::{
     fs,
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -14,6 +17,8 @@ use tempfile::TempDir;
 use self::actions::{ACTIONS, Action, Program};
 use crate::{
     corpus_folder::{self, rule_id},
+    deadline::wait_for,
+    network::{address, in_own_network, resolve, text},
     ocsf::{pid, rule_uid},
     tocsin::{PATIENCE, Tocsin},
 };
@@ -48,8 +53,8 @@ fn what_the_process_rules_describe_is_noticed() {
     let agent = Tocsin::start(&["--rules-dir", folder, "--min-level", "informational", "--dedup", "0"]);
     let mut missing: Vec<_> = ACTIONS.iter().map(|action| (action, scratch.run(action))).collect();
     let id = |action: &Action| rule_id(&rules.join(format!("proc_creation_lnx_{}.yml", action.rule)));
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !missing.is_empty() && std::time::Instant::now() < deadline {
+    let deadline = Instant::now() + PATIENCE;
+    while !missing.is_empty() && Instant::now() < deadline {
         let alerts = agent.alerts();
         missing.retain(|(action, process)| {
             let id = id(action);
@@ -57,7 +62,7 @@ fn what_the_process_rules_describe_is_noticed() {
                 .iter()
                 .any(|alert| rule_uid(alert) == id && is_by(alert, *process))
         });
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
     let missing: Vec<_> = missing.iter().map(|(action, process)| (action.rule, process)).collect();
     assert!(missing.is_empty(), "not noticed: {missing:?}\n{}", agent.log());
@@ -187,4 +192,42 @@ fn replay(rules: &Path, event: &Value) -> Vec<String> {
     let lines = String::from_utf8(output.stdout).unwrap();
     let alerts = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     alerts.map(|alert| rule_uid(&alert).to_owned()).collect()
+}
+
+#[test]
+fn what_the_network_rules_describe_is_noticed() {
+    let Some(rules) = corpus_folder::require("sigmahq/rules/linux/network_connection") else {
+        return;
+    };
+    let agent = Tocsin::start(&["--rules-dir", rules.to_str().unwrap(), "--dedup", "0"]);
+    let noticed = |file: &str, to: Ipv4Addr| {
+        let id = rule_id(&rules.join(format!("net_connection_lnx_{file}.yml")));
+        wait_for(file, PATIENCE, || {
+            let alerts = agent.alerts();
+            let found = alerts.iter().any(|alert| {
+                let ip = alert.pointer("/evidences/0/dst_endpoint/ip");
+                rule_uid(alert) == id && ip.and_then(Value::as_str) == Some(&text(to))
+            });
+            found.then_some(())
+        });
+    };
+    // Nobody listens there: an attempt is enough.
+    let connect = |to: Ipv4Addr, port: u16| assert!(TcpStream::connect((to, port)).is_err());
+    in_own_network(|| {
+        for (file, name, last) in [
+            ("crypto_mining_indicators", "pool.minexmr.com", 10),
+            ("domain_localtonet_tunnel", "x.localto.net", 11),
+            ("ngrok_tunnel", "tunnel.eu.ngrok.com", 12),
+        ] {
+            resolve(name, address(last));
+            connect(address(last), 443);
+            noticed(file, address(last));
+        }
+        connect(address(13), 4444);
+        noticed("susp_malware_callback_port", address(13));
+        let shell = format!("exec 3<>/dev/tcp/{}/443", address(14));
+        let status = Command::new("bash").args(["-c", &shell]).stderr(Stdio::null()).status();
+        assert!(!status.unwrap().success());
+        noticed("back_connect_shell_dev", address(14));
+    });
 }

@@ -35,7 +35,7 @@ const BATCH: usize = 256;
 const NAP: Duration = Duration::from_millis(1);
 
 /// Looks that find nothing before the reader sleeps until the kernel wakes it.
-const EMPTY_LOOKS: u32 = 4;
+const EMPTY_LOOKS: u32 = 2;
 
 /// How long it sleeps at most, so that losses and a stop are noticed.
 const SLEEP: Duration = Duration::from_millis(500);
