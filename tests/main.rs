@@ -9,6 +9,7 @@ mod dockerd;
 mod fixtures;
 mod network;
 mod ocsf;
+mod runc;
 mod tls;
 mod tocsin;
 mod watch;
@@ -18,6 +19,8 @@ mod execution;
 mod kubernetes;
 mod miner;
 mod privileged;
+mod restart;
+mod short_lived;
 mod ssh;
 
 mod failures;
