@@ -8,14 +8,17 @@ mod deadline;
 mod dockerd;
 mod fixtures;
 mod network;
+mod programs;
 mod ocsf;
 mod tls;
+mod to_file;
 mod tocsin;
 mod watch;
 
 mod privileged;
 
 mod failures;
+mod host;
 mod sigma;
 mod sockets;
 mod storm;
