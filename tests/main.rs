@@ -8,9 +8,11 @@ mod deadline;
 mod dockerd;
 mod fixtures;
 mod network;
+mod programs;
 mod ocsf;
 mod runc;
 mod tls;
+mod to_file;
 mod tocsin;
 mod watch;
 
@@ -24,6 +26,7 @@ mod short_lived;
 mod ssh;
 
 mod failures;
+mod host;
 mod sigma;
 mod sockets;
 mod storm;

@@ -1,10 +1,10 @@
 //! Many executions at once: nothing is lost unnoticed, memory stays flat, and the agent sees well right afterwards.
 
 use std::{
-    fs::{self, File},
+    fs,
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{deadline::wait_for, fixtures, tocsin::Tocsin};
+use crate::{deadline::wait_for, fixtures, to_file::ToFile, tocsin::Tocsin};
 
 /// How long the storm blows.
 const STORM: Duration = Duration::from_secs(30);
@@ -35,7 +35,16 @@ level: high
 fn a_storm_is_seen_whole_and_costs_no_memory() {
     let Some(gust) = Gust::new() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let agent = Quiet::start(folder.path());
+    let rule = folder.path().join("storm.yml");
+    fs::write(&rule, RULE).unwrap();
+    let agent = ToFile::start(&[
+        "--format",
+        "falco",
+        "--dedup",
+        "0",
+        "--rules-dir",
+        rule.to_str().unwrap(),
+    ]);
     let start = Instant::now();
     let (sent, resident) = thread::scope(|scope| {
         let blow = |stop: Instant| {
@@ -52,7 +61,7 @@ fn a_storm_is_seen_whole_and_costs_no_memory() {
             .collect();
         let resident = [10, 20, 30].map(|second| {
             thread::sleep((start + Duration::from_secs(second)).saturating_duration_since(Instant::now()));
-            resident(agent.child.id())
+            resident(agent.pid())
         });
         (
             threads
@@ -70,10 +79,10 @@ fn a_storm_is_seen_whole_and_costs_no_memory() {
     marked += 200;
     eprintln!("{} executions, resident {resident:?}", sent.iter().sum::<u64>());
     wait_for("alert of each marked execution", Duration::from_secs(30), || {
-        (agent.count("\"Storm\"") >= marked).then_some(())
+        (count(&agent.output(), "\"Storm\"") >= marked).then_some(())
     });
-    assert_eq!(agent.count("\"Storm\""), marked);
-    assert_eq!(agent.count("Events were lost"), 0, "{}", agent.line("Events were lost"));
+    assert_eq!(count(&agent.output(), "\"Storm\""), marked);
+    assert_eq!(count(&agent.output(), "Events were lost"), 0);
     assert!(
         resident[2] < resident[0] + GROWTH,
         "resident memory grows: {resident:?}"
@@ -159,61 +168,9 @@ impl Gust {
     }
 }
 
-/// An agent that writes into files: a test that parsed every alert would take the processors for itself.
-struct Quiet {
-    child: Child,
-    alerts: PathBuf,
-}
-
-impl Quiet {
-    fn start(folder: &Path) -> Self {
-        let (rule, alerts, log) = (folder.join("storm.yml"), folder.join("alerts"), folder.join("log"));
-        fs::write(&rule, RULE).unwrap();
-        let mut command = Tocsin::command();
-        command.args([
-            "run",
-            "--config",
-            "/dev/null",
-            "--format",
-            "falco",
-            "--dedup",
-            "0",
-            "--rules-dir",
-        ]);
-        command
-            .arg(&rule)
-            .stdout(File::create(&alerts).unwrap())
-            .stderr(File::create(&log).unwrap());
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let agent = Self { child, alerts };
-        wait_for("`watching` in the agent's log", Duration::from_secs(30), || {
-            fs::read_to_string(&log).unwrap().contains("watching").then_some(())
-        });
-        agent
-    }
-
-    /// Alerts that hold that text.
-    fn count(&self, text: &str) -> u64 {
-        let alerts = fs::read_to_string(&self.alerts).unwrap();
-        alerts.lines().filter(|line| line.contains(text)).count() as u64
-    }
-
-    fn line(&self, text: &str) -> String {
-        let alerts = fs::read_to_string(&self.alerts).unwrap();
-        alerts
-            .lines()
-            .find(|line| line.contains(text))
-            .unwrap_or_default()
-            .to_owned()
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the test has noticed then.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Alerts that hold that text.
+fn count(alerts: &str, text: &str) -> u64 {
+    alerts.lines().filter(|line| line.contains(text)).count() as u64
 }
 
 /// Resident memory of a process, in bytes, without the ring's pages, which come as they are first used.

@@ -170,7 +170,7 @@ impl Node {
             None => owner(&event.kind).map(|owner| owner.uid),
         };
         let mut facts = Facts {
-            user: uid.and_then(|uid| self.users.name(uid).cloned()),
+            user: recorded_user(event).or_else(|| self.users.name(uid?).cloned()),
             full_capabilities: process.is_some_and(has_full_capabilities),
             ..Facts::default()
         };
@@ -183,6 +183,11 @@ impl Node {
         }
         facts
     }
+}
+
+/// The name that a recorded event brings along: it may come from another node, whose users are others.
+fn recorded_user(event: &Event) -> Option<Arc<str>> {
+    Some(event.given.as_ref()?.get("User")?.as_str()?.into())
 }
 
 /// The runtime that a process's cgroup speaks of; empty if it does not say.
