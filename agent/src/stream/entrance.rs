@@ -115,3 +115,56 @@ impl Entrance {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::event::{Exec, Execution, ProcessKey, RuntimeState};
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn event(startup: bool, kind: Kind) -> Event {
+        Event {
+            time: Timestamp::UNIX_EPOCH,
+            startup,
+            kind,
+            given: None,
+        }
+    }
+
+    /// An execution in a container of which Docker, though connected, tells nothing.
+    fn check(startup: bool, waits: Duration) {
+        let start = Instant::now();
+        let (mut entrance, mut ready) = (Entrance::new(None), Vec::new());
+        let docker = RuntimeState {
+            name: "docker",
+            connected: true,
+        };
+        entrance.admit(event(false, Kind::Runtime(docker)), start, &mut ready);
+        let execution = Execution {
+            cgroup: format!("/docker/{ID}").into(),
+            ..Execution::default()
+        };
+        let exec = Exec {
+            process: ProcessKey { pid: 2, start: 2 },
+            parent: ProcessKey::default(),
+            execution: Arc::new(execution),
+        };
+        entrance.admit(event(startup, Kind::Exec(Box::new(exec))), start, &mut ready);
+        assert_eq!(entrance.next_deadline(), Some(start + waits));
+        entrance.overdue(start + waits.saturating_sub(Duration::from_millis(1)), &mut ready);
+        assert!(ready.is_empty() && entrance.is_waiting());
+        entrance.overdue(start + waits, &mut ready);
+        assert!(ready.len() == 1 && !entrance.is_waiting());
+    }
+
+    #[test]
+    fn what_stood_before_the_agent_has_more_patience() {
+        check(false, Duration::from_millis(500));
+        check(true, Duration::from_secs(5));
+    }
+}
