@@ -19,6 +19,7 @@ mod privileged;
 
 mod failures;
 mod host;
+mod reload;
 mod sigma;
 mod sockets;
 mod storm;
