@@ -17,6 +17,7 @@ mod watch;
 
 mod privileged;
 
+mod corpus;
 mod failures;
 mod host;
 mod reload;
