@@ -20,6 +20,7 @@ mod privileged;
 mod corpus;
 mod failures;
 mod host;
+mod quiet;
 mod reload;
 mod sigma;
 mod sockets;
