@@ -20,12 +20,14 @@ use crate::{
 const PHP: &str = "Suspicious PHP execution detected";
 const TEMP: &str = "Process execution from temporary folder";
 
+/// Makes an event of a line of another tool's, if it is of a kind that Tocsin has.
+type Convert = fn(&str) -> Option<Value>;
+
 #[test]
 fn records_of_other_tools_raise_no_more_than_they_should() {
     let Some(corpus) = corpus_folder::require("linux") else {
         return;
     };
-    type Convert = fn(&str) -> Option<Value>;
     let cases: [(&str, Convert, usize, &[&str]); 5] = [
         ("crowdsec_auditd-base64-exec.log", auditd, 3, &[]),
         // A download is made executable and run in /tmp.

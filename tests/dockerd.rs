@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use procfs::process::{Process, all_processes};
+use procfs::{
+    net::{TcpNetEntry, TcpState},
+    process::{Process, all_processes},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -25,6 +28,8 @@ pub(crate) struct Dockerd {
     /// Socket, data and log.
     folder: TempDir,
     fixture: PathBuf,
+    /// Beside the usual ones.
+    arguments: Vec<String>,
 }
 
 impl Dockerd {
@@ -35,36 +40,33 @@ impl Dockerd {
 
     /// The same with further arguments, such as `-H tcp://127.0.0.1:2375`; such an address is in the daemon's own network.
     pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
-        let (fixture, busybox) = (
-            fixtures::require("docker")?,
-            fixtures::require("busybox")?.join("bin/busybox"),
-        );
+        let fixture = fixtures::require("docker")?;
+        fixtures::require("busybox")?;
         let folder = tempfile::Builder::new()
             .prefix("dockerd-")
             .tempdir()
             .expect("a folder for the daemon");
-        let mut command = program(&fixture, &folder, "unshare");
-        // An own network: a second daemon in the host's would take away the first one's bridge.
-        command
-            .args(["--net", "--mount", "--propagation", "private"])
-            .arg(&busybox);
-        // And a `/run` of its own, where it would leave folders.
-        let prepare = r#""$0" ip link set lo up && "$0" mount -t tmpfs tmpfs /run && exec "$@""#;
-        command
-            .args(["sh", "-c", prepare])
-            .arg(busybox)
-            .arg(fixture.join("programs/dockerd"));
-        command.args(daemon_arguments(&fixture, &folder)).args(arguments);
-        let log = fs::File::create(folder.path().join("log")).expect("a log for the daemon");
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("unshare starts");
-        let mut dockerd = Self { child, folder, fixture };
+        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
+        let child = spawn(&fixture, &folder, &arguments);
+        let mut dockerd = Self {
+            child,
+            folder,
+            fixture,
+            arguments,
+        };
         dockerd.wait_until_it_answers();
         Some(dockerd)
+    }
+
+    /// Stops the daemon and leaves its folder, for [`Self::start_again`].
+    pub(crate) fn stop(&mut self) {
+        assert!(terminate(&mut self.child), "dockerd did not stop: {}", self.log());
+    }
+
+    /// Starts the daemon again on what it left.
+    pub(crate) fn start_again(&mut self) {
+        self.child = spawn(&self.fixture, &self.folder, &self.arguments);
+        self.wait_until_it_answers();
     }
 
     /// Imports an image with a shell and busybox's applets, called `BUSYBOX`.
@@ -111,6 +113,29 @@ impl Dockerd {
         id
     }
 
+    /// Runs a container until it ends, whatever its exit code, and gives its id.
+    pub(crate) fn run_to_end(&self, name: &str, options: &[&str], command: &[&str]) -> String {
+        let id = self.create(name, options, command);
+        self.docker(&["start", "--attach", &id]);
+        let started = self.docker_ok(&["inspect", "--format", "{{.State.StartedAt}}", &id]);
+        assert!(!started.starts_with("0001"), "{name} did not start: {}", self.log());
+        id
+    }
+
+    /// Waits until somebody in the container listens on that TCP port.
+    pub(crate) fn wait_for_listener(&self, id: &str, port: u16) {
+        let pid: i32 = self
+            .docker_ok(&["inspect", "--format", "{{.State.Pid}}", id])
+            .parse()
+            .expect("a process id");
+        wait_for(&format!("listener on {port}"), Duration::from_secs(15), || {
+            let sockets = Process::new(pid).and_then(|process| process.tcp()).ok()?;
+            let listens =
+                |socket: &TcpNetEntry| socket.state == TcpState::Listen && socket.local_address.port() == port;
+            sockets.iter().any(listens).then_some(())
+        });
+    }
+
     /// Where the daemon's API is.
     pub(crate) fn socket(&self) -> String {
         self.folder.path().join("sock").display().to_string()
@@ -144,7 +169,7 @@ impl Dockerd {
     }
 
     fn wait_until_it_answers(&mut self) {
-        let started = wait_for("answer of dockerd", Duration::from_secs(60), || {
+        let started = wait_for("answer of dockerd", Duration::from_mins(1), || {
             let ended = self.child.try_wait().expect("the daemon's state");
             let answers = || self.docker(&["version"]).status.success().then_some(true);
             if ended.is_some() { Some(false) } else { answers() }
@@ -193,6 +218,29 @@ impl Drop for Dockerd {
             self.log()
         );
     }
+}
+
+fn spawn(fixture: &Path, folder: &TempDir, arguments: &[String]) -> Child {
+    let busybox = fixtures::require("busybox").expect("asked before").join("bin/busybox");
+    let mut command = program(fixture, folder, "unshare");
+    // An own network: a second daemon in the host's would take away the first one's bridge.
+    command
+        .args(["--net", "--mount", "--propagation", "private"])
+        .arg(&busybox);
+    // And a `/run` of its own, where it would leave folders.
+    let prepare = r#""$0" ip link set lo up && "$0" mount -t tmpfs tmpfs /run && exec "$@""#;
+    command
+        .args(["sh", "-c", prepare])
+        .arg(busybox)
+        .arg(fixture.join("programs/dockerd"));
+    command.args(daemon_arguments(fixture, folder)).args(arguments);
+    let log = fs::File::create(folder.path().join("log")).expect("a log for the daemon");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("unshare starts")
 }
 
 /// Asks the process to end, then makes it; says whether asking was enough.

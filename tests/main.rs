@@ -8,14 +8,22 @@ mod deadline;
 mod dockerd;
 mod fixtures;
 mod network;
-mod programs;
 mod ocsf;
+mod programs;
+mod runc;
 mod tls;
 mod to_file;
 mod tocsin;
 mod watch;
 
+mod docker_api;
+mod execution;
+mod kubernetes;
+mod miner;
 mod privileged;
+mod restart;
+mod short_lived;
+mod ssh;
 
 mod corpus;
 mod failures;

@@ -76,6 +76,17 @@ pub(crate) fn fact<'a>(alert: &'a Value, name: &str) -> &'a Value {
         .unwrap_or(&NULL)
 }
 
+/// What an alert says, in a line for a failed test.
+pub(crate) fn brief(alert: &Value) -> String {
+    let facts = alert.get("unmapped").unwrap_or(&Value::Null);
+    format!(
+        "{} {} ({}) {facts}",
+        activity(alert),
+        rule(alert),
+        text(alert, "/message")
+    )
+}
+
 fn text<'a>(alert: &'a Value, path: &str) -> &'a str {
     alert.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }

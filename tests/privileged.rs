@@ -4,7 +4,9 @@ use serde_json::json;
 
 use crate::{
     dockerd::Dockerd,
-    ocsf::fact,
+    ocsf::{activity, brief, command_line, container_id, fact, title},
+    runc::{Bundle, Users},
+    tocsin::Tocsin,
     watch::{Subject, Watch},
 };
 
@@ -37,4 +39,60 @@ fn a_privileged_container_is_told_from_its_twins() {
     let mut expected: Vec<(&str, &[&str])> = vec![(&before, &[TITLE]), (&after, &[TITLE]), (&never_started, &[])];
     expected.extend(silent.iter().map(|id| (&**id, &[] as &[&str])));
     watch.check_all(&expected);
+
+    // The restart was counted, not told anew.
+    let (status, alerts) = watch.told.stop();
+    assert!(status.success());
+    let repeats = alerts
+        .iter()
+        .filter(|alert| title(alert) == TITLE && container_id(alert) == after && activity(alert) == "Update");
+    let counts: Vec<_> = repeats.map(|alert| &alert["count"]).collect();
+    assert_eq!(counts, [&json!(2)]);
+}
+
+#[test]
+fn all_capabilities_of_a_user_namespace_are_not_privilege() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    let watch = Watch::start(&dockerd);
+    let [real, own] = [Users::OfTheNode, Users::OfItsOwn].map(|users| Bundle::new(&dockerd, users, &["true"]));
+    real.run(&dockerd);
+    own.run(&dockerd);
+    let marker = format!("user-namespace-{}", std::process::id());
+    let unshare = ["--user", "--map-root-user", "sh", "-c", "true", &marker];
+    let status = std::process::Command::new("unshare").args(unshare).status().unwrap();
+    assert!(status.success());
+
+    watch.check_all(&[(&real.id, &[TITLE]), (&own.id, &[])]);
+    for alert in watch.told.alerts().iter().chain(&watch.untold.alerts()) {
+        let about_unshare = title(alert) == TITLE && command_line(alert).contains(&marker);
+        assert!(!about_unshare, "{}", brief(alert));
+    }
+}
+
+#[test]
+fn who_leaves_the_cgroup_stays_in_the_container() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    let image = dockerd.import_busybox();
+    let recording = Tocsin::record(&["--docker-socket", &dockerd.socket()]);
+    // Out of every hierarchy that could tell: the unified one and, where they exist, two of the older ones.
+    let leave = "mkdir /unified && mount -t cgroup2 cgroup2 /unified && echo $$ > /unified/cgroup.procs
+                 for old in memory pids; do
+                     mkdir /$old && mount -t cgroup -o $old cgroup /$old && echo $$ > /$old/cgroup.procs
+                 done
+                 exec env after=escape true";
+    let options = ["--privileged", "--network", "none", "--cgroupns", "host"];
+    let id = dockerd.run_to_end("escaping", &options, &[image, "sh", "-c", leave]);
+    let inside = recording.wait_for_event("first execution of the container", |event| {
+        event["container.id"] == *id
+            && event["CommandLine"]
+                .as_str()
+                .is_some_and(|line| line.starts_with("sh -c"))
+    });
+    assert_ne!(inside["container.escaped_cgroup"], json!(true), "{inside:#}");
+    let escaped = recording.wait_for_event("execution after the escape", |event| {
+        event["container.id"] == *id && event["CommandLine"] == "true"
+    });
+    assert_eq!(escaped["container.escaped_cgroup"], json!(true), "{escaped:#}");
+    assert_eq!(escaped["container.name"], "escaping", "{escaped:#}");
+    assert!(!escaped["process.cgroup"].to_string().contains(&id), "{escaped:#}");
 }

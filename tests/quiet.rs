@@ -65,7 +65,7 @@ fn installing_a_package_is_quiet() {
         return;
     };
     check(&format!(
-        r#"{IN_OWN_FOLDER}
+        r"{IN_OWN_FOLDER}
         tar -xf {image}
         mkdir -p var/lib/dpkg/info var/lib/dpkg/updates var/lib/dpkg/triggers tmp package/DEBIAN package/usr/share/tiny
         chmod 1777 tmp
@@ -90,7 +90,7 @@ END
         chroot . dpkg-deb --build package tiny.deb
         chroot . dpkg --install tiny.deb
         chroot . dpkg --purge tiny
-        "#,
+        ",
         image = debian.join("image.tar").display(),
     ));
 }

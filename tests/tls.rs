@@ -73,4 +73,15 @@ impl Certificates {
             client,
         }
     }
+
+    /// What has a daemon demand a certificate of this authority.
+    pub(crate) fn daemon_arguments(&self) -> Vec<String> {
+        let file = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        vec![
+            "--tlsverify".to_owned(),
+            file("tlscacert", &self.authority),
+            file("tlscert", &self.server.0),
+            file("tlskey", &self.server.1),
+        ]
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     deadline::wait_for,
-    ocsf::{exe, title},
+    ocsf::{brief, exe, title},
     programs::run_deleted,
 };
 
@@ -91,7 +91,8 @@ impl Tocsin {
             }
             assert!(
                 Instant::now() < deadline,
-                "no such `{title}` within {PATIENCE:?}, but {of_title:#?}\nlog: {}",
+                "no such `{title}` within {PATIENCE:?}, but {:#?}\nlog: {}",
+                of_title.iter().map(brief).collect::<Vec<_>>(),
                 self.log()
             );
             thread::sleep(Duration::from_millis(10));

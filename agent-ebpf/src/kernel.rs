@@ -35,5 +35,5 @@ pub(crate) fn pointer(base: Address, offset: u32) -> Address {
 pub(crate) unsafe fn read_text(target: *mut u8, room: u32, source: Address) -> usize {
     // SAFETY: the caller answers for the target; the helper bears any source address.
     let length = unsafe { bpf_probe_read_kernel_str(target.cast(), room, source as *const core::ffi::c_void) };
-    if length > 0 { length as usize } else { 0 }
+    usize::try_from(length).unwrap_or(0)
 }

@@ -5,6 +5,14 @@
 //! that any bytes of its length are a valid record.
 
 #![cfg_attr(target_arch = "bpf", no_std)]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(
+        clippy::inline_always,
+        reason = "the verifier follows no pointer from the stack into a function of its own"
+    ),
+    expect(clippy::needless_pass_by_value, reason = "aya's macros hand the context by value")
+)]
 
 pub mod record;
 pub mod fields;

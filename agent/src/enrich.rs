@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use self::{
     address::role,
     container::{Answer, Containers, container_id},
-    process::{Processes, has_full_capabilities},
+    process::{Processes, has_entered_container, has_full_capabilities},
     socket::{Listeners, Names},
     user::Users,
 };
@@ -154,7 +154,7 @@ impl Node {
 
     fn add_container(&mut self, observed: &mut Observed, container: Arc<Container>) {
         if let Some(process) = &observed.process {
-            if matches!(observed.event.kind, Kind::Exec(_)) {
+            if matches!(observed.event.kind, Kind::Exec(_)) && has_entered_container(process) {
                 observed.facts.container_start = self.containers.first_execution(&container.id);
             }
             if !process.escaped_cgroup {

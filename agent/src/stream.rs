@@ -60,11 +60,21 @@ impl Stream {
             let overdue = tokio::time::sleep_until(deadline.unwrap_or_else(|| Instant::now() + UPDATES).into());
             tokio::select! {
                 batch = events.recv() => match batch {
-                    Some(batch) => self.carry(batch),
+                    Some(batch) => {
+                        self.carry(batch);
+                        // The sources share this thread: without a turn of theirs, what is held waits in vain.
+                        tokio::task::yield_now().await;
+                    }
                     None => break,
                 },
                 Some(reloaded) = rules.recv() => self.take_up(reloaded),
-                () = overdue, if deadline.is_some() => self.release_overdue(Instant::now()),
+                () = overdue, if deadline.is_some() => {
+                    // What it waited for may be in the queue.
+                    for batch in (0..QUEUE).map_while(|_| events.try_recv().ok()) {
+                        self.carry(batch);
+                    }
+                    self.release_overdue(Instant::now());
+                }
                 _ = updates.tick() => self.send_updates(),
             }
         }

@@ -2,9 +2,15 @@
 
 mod patterns;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use anyhow::Context;
+use lru::LruCache;
 use regex::{Captures, Regex, RegexSet};
 use serde_json::Value;
 
@@ -24,7 +30,16 @@ pub struct Redactor {
     /// Every pattern at once: most texts hold nothing, and this one pass says so.
     any: RegexSet,
     each: Vec<Regex>,
+    /// What came of the executions that were seen last: a shell that runs a thousand programs is an ancestor in a
+    /// thousand alerts, and its arguments may have many kilobytes.
+    seen: Mutex<LruCache<usize, Seen>>,
 }
+
+/// An execution, kept so that its address stays its own, and what it is without secrets; `None` if it is clean.
+type Seen = (Arc<Execution>, Option<Arc<Execution>>);
+
+/// Executions whose outcome is remembered.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(64).expect("not 0");
 
 impl Redactor {
     /// The built-in patterns and `extra` ones (syntax of the `regex` crate).
@@ -37,19 +52,21 @@ impl Redactor {
 
     /// Blots out nothing.
     pub fn off() -> Self {
-        Self {
-            any: RegexSet::empty(),
-            each: Vec::new(),
-        }
+        Self::with(RegexSet::empty(), Vec::new())
     }
 
     fn of<'a>(patterns: impl Iterator<Item = &'a str>) -> anyhow::Result<Self> {
         let patterns: Vec<_> = patterns.collect();
         let each = patterns.iter().map(|pattern| Regex::new(pattern));
-        Ok(Self {
-            each: each.collect::<Result<_, _>>()?,
-            any: RegexSet::new(&patterns)?,
-        })
+        Ok(Self::with(RegexSet::new(&patterns)?, each.collect::<Result<_, _>>()?))
+    }
+
+    fn with(any: RegexSet, each: Vec<Regex>) -> Self {
+        Self {
+            any,
+            each,
+            seen: Mutex::new(LruCache::new(REMEMBERED)),
+        }
     }
 
     /// The text without its secrets.
@@ -99,7 +116,7 @@ impl Redactor {
             Kind::Exec(exec) => {
                 if let Some(execution) = self.execution(&exec.execution) {
                     let mut exec = exec.clone();
-                    exec.execution = Arc::new(execution);
+                    exec.execution = execution;
                     without = Some(Kind::Exec(exec));
                 }
             }
@@ -148,7 +165,7 @@ impl Redactor {
             if execution.is_some() || above.is_some() {
                 above = Some(Arc::new(Process {
                     parent: above.or_else(|| process.parent.clone()),
-                    execution: execution.map_or_else(|| Arc::clone(&process.execution), Arc::new),
+                    execution: execution.unwrap_or_else(|| Arc::clone(&process.execution)),
                     container: process.container.clone(),
                     ..**process
                 }));
@@ -157,14 +174,20 @@ impl Redactor {
         above
     }
 
-    fn execution(&self, execution: &Execution) -> Option<Execution> {
-        let Cow::Owned(command_line) = self.text(&execution.command_line) else {
-            return None;
-        };
-        Some(Execution {
-            command_line: command_line.into(),
-            ..execution.clone()
-        })
+    /// `None` if it is clean.
+    fn execution(&self, execution: &Arc<Execution>) -> Option<Arc<Execution>> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = seen.get_or_insert(Arc::as_ptr(execution).addr(), || {
+            let without = match self.text(&execution.command_line) {
+                Cow::Owned(command_line) => Some(Arc::new(Execution {
+                    command_line: command_line.into(),
+                    ..(**execution).clone()
+                })),
+                Cow::Borrowed(_) => None,
+            };
+            (Arc::clone(execution), without)
+        });
+        outcome.1.clone()
     }
 
     fn container(&self, container: &Container) -> Option<Arc<Container>> {

@@ -43,6 +43,8 @@ struct Held<T> {
 impl<T> Waiting<T> {
     /// How long an event waits: the time that dockerd needs to answer an inspect on a busy node, and some more.
     pub const PATIENCE: Duration = Duration::from_millis(500);
+    /// How long what stood before the agent waits: long enough for dockerd to answer for every container of a full node.
+    pub const PATIENCE_AT_START: Duration = Duration::from_secs(5);
     /// How many wait at most.
     pub const CAPACITY: usize = 10_000;
 

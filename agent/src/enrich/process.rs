@@ -149,15 +149,30 @@ pub fn has_full_capabilities(process: &Process) -> bool {
         return false;
     };
     let credentials = &process.execution.credentials;
-    let outside = process
-        .ancestors()
-        .find(|ancestor| ancestor.container.as_deref() != Some(container));
-    let giver = outside
+    let giver = outside(process, container)
         .map(|ancestor| ancestor.execution.credentials.bounding)
         .filter(|set| set.0 != 0);
     let known = Capabilities::KNOWN_TO_ALL_RUNTIMES;
     let full = giver.map_or(known, |set| Capabilities(set.0 & known.0));
     process.execution.namespaces.in_initial_user() == Some(true) && credentials.effective.contain(full)
+}
+
+/// Whether a container's process has come into it: until then it is the runtime on its way there, which already counts
+/// to the container's cgroup but still sees the files of whoever sent it.
+pub fn has_entered_container(process: &Process) -> bool {
+    let Some(container) = process.container.as_deref() else {
+        return false;
+    };
+    let mounts = |process: &Process| process.execution.namespaces.mount;
+    let senders = outside(process, container).map(mounts);
+    senders.is_none_or(|senders| senders == 0 || senders != mounts(process))
+}
+
+/// The nearest ancestor outside the container.
+fn outside<'a>(process: &'a Process, container: &str) -> Option<&'a Process> {
+    process
+        .ancestors()
+        .find(|ancestor| ancestor.container.as_deref() != Some(container))
 }
 
 #[cfg(test)]

@@ -54,6 +54,13 @@ impl Process {
     pub fn ancestors(&self) -> impl Iterator<Item = &Process> {
         std::iter::successors(self.parent.as_deref(), |process| process.parent.as_deref())
     }
+
+    /// The ancestors that rules see: of a process in a container those in the same one. What started the container is
+    /// the runtime's line, which may reach to whoever once started the runtime, and says nothing of what runs inside.
+    pub fn ancestors_inside(&self) -> impl Iterator<Item = &Process> {
+        let inside = |ancestor: &&Process| self.container.is_none() || ancestor.container == self.container;
+        self.ancestors().take_while(inside)
+    }
 }
 
 /// The facts of one execution, taken in the kernel when the new program was in place.

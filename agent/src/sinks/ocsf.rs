@@ -10,6 +10,7 @@ mod unmapped;
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
+use uuid::Uuid;
 
 use self::{
     attack::Attacks,
@@ -169,8 +170,8 @@ struct Product {
 
 #[derive(Serialize)]
 struct FindingInfo<'a> {
-    #[serde(serialize_with = "as_text")]
-    uid: uuid::Uuid,
+    #[serde(serialize_with = "uuid_as_text")]
+    uid: Uuid,
     title: &'a str,
     desc: &'a str,
     created_time: i64,
@@ -206,8 +207,8 @@ impl<'a> FindingInfo<'a> {
 
 #[derive(Serialize)]
 struct Analytic<'a> {
-    #[serde(serialize_with = "as_text")]
-    uid: uuid::Uuid,
+    #[serde(serialize_with = "uuid_as_text")]
+    uid: Uuid,
     name: &'a str,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -252,6 +253,10 @@ struct Os<'a> {
 struct Remediation<'a> {
     desc: &'a str,
     references: &'a [String],
+}
+
+fn uuid_as_text<S: Serializer>(uuid: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
 }
 
 fn as_text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {

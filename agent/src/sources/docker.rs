@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use self::tracker::{Step, Tidings, Tracker};
-use crate::event::{Event, Kind, RuntimeState};
+use crate::event::{Event, Health, Kind, RuntimeState};
 
 /// Runtimes that speak Docker's API: the name, as in [`Container::runtime`], and the usual socket.
 pub const RUNTIMES: [(&str, &str); 2] = [
@@ -158,20 +158,34 @@ impl Follower {
         }
     }
 
-    /// Reports that the runtime cannot be asked, and lets go on what it was asked.
+    /// Reports that the runtime cannot be asked, and lets go on what it was asked. One that never answered may simply not
+    /// be there; that one went away is news for the rules, too.
     async fn lost(&mut self, reason: &anyhow::Error) -> Result<(), End> {
         let DockerConfig { runtime, socket } = &self.config;
+        let health = (self.reachable == Some(true)).then(|| {
+            let detail = format!("{runtime} at {}: {reason:#}", socket.display());
+            let kind = Kind::Health(Health {
+                kind: "source-down",
+                detail,
+            });
+            tracker::event(Timestamp::now(), false, kind)
+        });
         if self.reachable != Some(false) {
             tracing::info!(runtime, socket = %socket.display(), reason = format!("{reason:#}"), "container runtime cannot be asked");
         }
         self.report(false).await?;
         let unanswered = self.tracker.abandon();
-        self.send(unanswered).await
+        self.send(unanswered).await?;
+        self.send(health.into_iter().collect()).await
     }
 
     async fn report(&mut self, reachable: bool) -> Result<(), End> {
-        if self.reachable.replace(reachable) == Some(reachable) {
+        let before = self.reachable.replace(reachable);
+        if before == Some(reachable) {
             return Ok(());
+        }
+        if reachable && before.is_some() {
+            tracing::info!(runtime = self.config.runtime, "container runtime can be asked again");
         }
         let state = RuntimeState {
             name: self.config.runtime,

@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 use crate::{
-    enrich::{
-        Node, Step,
-        hold::{Counts, Waiting},
-    },
+    enrich::{Node, Step, hold::Waiting},
     event::{Event, Kind},
     observed::Observed,
     sources::runtime_files,
@@ -18,6 +15,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Entrance {
     node: Node,
+    /// What stood before the agent: it is in no hurry, and all of it asks for its containers at the same time.
+    standing: Waiting<Observed>,
     waiting: Waiting<Observed>,
     /// Who reads the runtimes' own files; nobody in a replay.
     files: Option<mpsc::Sender<runtime_files::Question>>,
@@ -26,10 +25,11 @@ pub struct Entrance {
 impl Entrance {
     /// An entrance to a node of which nothing is known yet.
     pub fn new(files: Option<mpsc::Sender<runtime_files::Question>>) -> Self {
-        let waiting = Waiting::new(Waiting::<Observed>::PATIENCE, Waiting::<Observed>::CAPACITY);
+        let waiting = |patience| Waiting::new(patience, Waiting::<Observed>::CAPACITY);
         Self {
             node: Node::default(),
-            waiting,
+            standing: waiting(Waiting::<Observed>::PATIENCE_AT_START),
+            waiting: waiting(Waiting::<Observed>::PATIENCE),
             files,
         }
     }
@@ -50,7 +50,12 @@ impl Entrance {
                 }
             }
             Step::Awaits(id, observed) => {
-                if let Some((id, oldest)) = self.waiting.push(id, now, observed) {
+                let waiting = if observed.event.startup {
+                    &mut self.standing
+                } else {
+                    &mut self.waiting
+                };
+                if let Some((id, oldest)) = waiting.push(id, now, observed) {
                     ready.push(self.node.resume(&id, oldest));
                 }
             }
@@ -72,28 +77,26 @@ impl Entrance {
 
     /// What has waited long enough goes on without the facts that did not come.
     pub fn overdue(&mut self, now: Instant, ready: &mut Vec<Observed>) {
-        for (id, observed) in self.waiting.expired(now) {
+        let expired = self.standing.expired(now).into_iter().chain(self.waiting.expired(now));
+        for (id, observed) in expired {
             ready.push(self.node.resume(&id, observed));
         }
     }
 
     /// When [`Self::overdue`] will next have something; `None` while nothing waits.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.waiting.next_deadline()
+        let deadlines = [self.standing.next_deadline(), self.waiting.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether anything waits.
     pub fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// What became of what had to wait.
-    pub fn counts(&self) -> Counts {
-        self.waiting.counts()
+        !self.standing.is_empty() || !self.waiting.is_empty()
     }
 
     fn release(&mut self, id: &str, ready: &mut Vec<Observed>) {
-        for observed in self.waiting.release(id) {
+        let released = self.standing.release(id).into_iter().chain(self.waiting.release(id));
+        for observed in released {
             ready.push(self.node.resume(id, observed));
         }
     }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::storm::MARK;
+use super::{rules::READY, storm::MARK};
 
 /// A run of the agent, which ends when dropped.
 pub(super) struct Agent {
@@ -55,7 +55,7 @@ impl Agent {
             start: Duration::ZERO,
             idle: 0.0,
         };
-        while agent.output_length()? == 0 {
+        while !fs::read_to_string(&agent.output)?.contains(READY) {
             if agent.child.try_wait()?.is_some() || began.elapsed() > Duration::from_secs(30) {
                 bail!(
                     "the agent is not ready: {}",
@@ -92,7 +92,7 @@ impl Agent {
     pub(super) fn cpu_since(&self, before: &Cpu) -> Result<f64> {
         self.settle()?;
         let now = self.cpu()?;
-        Ok((now.seconds - before.seconds - self.idle * (now.at - before.at).as_secs_f64()).max(0.0))
+        Ok(now.seconds - before.seconds - self.idle * (now.at - before.at).as_secs_f64())
     }
 
     /// Waits until the agent neither writes nor computes more than when idle.

@@ -72,7 +72,15 @@ pub(crate) fn bench(workspace: &Workspace, quick: bool, agent: Option<PathBuf>) 
     bench.storms("quiet", false)?;
     bench.storms("alerting", true)?;
     bench.latency()?;
-    bench.quiet_costs()
+    bench.quiet_costs()?;
+    bench.rule_costs(corpus_rules(workspace).as_deref())
+}
+
+/// SigmaHQ's Linux rules where the corpus is at hand; the built-in ones are measured anyway.
+fn corpus_rules(workspace: &Workspace) -> Option<PathBuf> {
+    let beside = || workspace.root.join("../shared/corpus").into_os_string();
+    let corpus = PathBuf::from(env::var_os("TOCSIN_CORPUS").unwrap_or_else(beside));
+    Some(corpus.join("sigmahq/rules/linux")).filter(|rules| rules.is_dir())
 }
 
 impl Bench {
@@ -172,6 +180,20 @@ impl Bench {
             );
             Ok(())
         })
+    }
+
+    /// What the rules alone cost: the agent measures that itself, without a sensor.
+    fn rule_costs(&self, rules: Option<&Path>) -> Result<()> {
+        let mut bench = Command::new(&self.agent);
+        bench.args(["rules", "bench"]);
+        if let Some(rules) = rules {
+            bench.arg("--rules-dir").arg(rules);
+        }
+        ensure!(
+            bench.status().context("the agent did not start")?.success(),
+            "the rules were not measured"
+        );
+        Ok(())
     }
 
     fn with_agent<T>(&self, alerting: bool, measure: impl FnOnce(&Agent) -> Result<T>) -> Result<T> {

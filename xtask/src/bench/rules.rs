@@ -13,12 +13,17 @@ pub(super) const READY: &str = "tocsin-bench-ready";
 pub(super) fn write(folder: &Path, silent: u32, alerting: bool) -> Result<()> {
     fs::create_dir_all(folder)?;
     for number in 0..silent {
-        rule(folder, number, "Bench: never", &format!("no-such-argument-{number}"))?;
+        rule(
+            folder,
+            number,
+            "Never in a bench",
+            &format!("no-such-argument-{number}"),
+        )?;
     }
-    rule(folder, silent, "Bench: ready", READY)?;
+    rule(folder, silent, "Ready for a bench", READY)?;
     if alerting {
         // The digits that follow begin with a nought.
-        rule(folder, silent + 1, "Bench: every exec", &format!("{MARK}0"))?;
+        rule(folder, silent + 1, "Every exec of a bench", &format!("{MARK}0"))?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use xshell::cmd;
 
 use self::kernel::Kernel;
-use crate::{fixtures, workspace::Workspace};
+use crate::{fixtures, setup, workspace::Workspace};
 
 /// Printed by the guest's `init` when the agent rang.
 const PASSED: &str = "tocsin-vm: passed";
@@ -93,26 +93,15 @@ fn boot(workspace: &Workspace, image: &Path, initramfs: &Path) -> Result<String>
     Ok(format!("{console}{errors}"))
 }
 
-/// A guest has no C library: the agent is linked whole, with musl where rustup has it.
+/// A guest has no C library: the agent is linked whole.
 fn build_static(workspace: &Workspace) -> Result<PathBuf> {
-    const MUSL: &str = "x86_64-unknown-linux-musl";
-    const GNU: &str = "x86_64-unknown-linux-gnu";
-    crate::setup::build_tools(workspace)?;
-    let sh = &workspace.sh;
-    let musl = cmd!(sh, "rustup target add {MUSL}")
-        .quiet()
-        .ignore_stderr()
-        .run()
-        .is_ok();
-    let (target, flags) = if musl {
-        (MUSL, "")
-    } else {
-        (GNU, "-C target-feature=+crt-static")
-    };
-    cmd!(sh, "cargo build --workspace --bin tocsin --target {target}")
-        .env("RUSTFLAGS", flags)
+    // With a target named, cargo spares build scripts and macros the flags; musl would want a C compiler of its own.
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    setup::build_tools(workspace)?;
+    cmd!(workspace.sh, "cargo build --workspace --bin tocsin --target {TARGET}")
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
         // The guest holds it in memory.
         .env("CARGO_PROFILE_DEV_STRIP", "debuginfo")
         .run()?;
-    Ok(workspace.root.join("target").join(target).join("debug/tocsin"))
+    Ok(workspace.root.join("target").join(TARGET).join("debug/tocsin"))
 }

@@ -67,6 +67,24 @@ fn ancestors_outlive_their_exit() {
 }
 
 #[test]
+fn what_started_a_container_is_no_ancestor_inside_it() {
+    let mut table = Processes::default();
+    let cgroup = format!("/docker/{}", container());
+    table.exec(key(1), key(0), running("/usr/bin/make", "/"));
+    fork(&mut table, 1, 2);
+    table.exec(key(2), key(1), running("/usr/sbin/runc", "/"));
+    fork(&mut table, 2, 3);
+    table.exec(key(3), key(2), running("/bin/sh", &cgroup));
+    fork(&mut table, 3, 4);
+    let inside = table.exec(key(4), key(3), running("/bin/true", &cgroup));
+    assert_eq!(line(&inside), ["/bin/sh", "/usr/sbin/runc", "/usr/bin/make"]);
+    let seen_by_rules: Vec<_> = inside.ancestors_inside().map(|process| process.key).collect();
+    assert_eq!(seen_by_rules, [key(3)]);
+    let runtime = table.get(key(2)).expect("it runs");
+    assert_eq!(runtime.ancestors_inside().count(), 1, "on the node all count");
+}
+
+#[test]
 fn a_pid_that_comes_back_is_another_process() {
     let mut table = Processes::default();
     table.exec(key(7), key(1), running("/bin/old", "/"));
@@ -166,5 +184,27 @@ fn full_capabilities_are_measured_against_the_runtime() {
         fork(&mut table, 1, 2);
         let process = table.exec(key(2), key(1), Arc::new(init));
         assert_eq!(has_full_capabilities(&process), expected, "{giver:x} {effective:x}");
+    }
+}
+
+#[test]
+fn the_runtime_on_its_way_has_not_entered_the_container() {
+    for (senders, own, expected) in [(1, 1, false), (1, 2, true), (0, 0, true)] {
+        let seeing = |mount, exe: &str, cgroup: &str| {
+            let namespaces = Namespaces {
+                mount,
+                ..Namespaces::default()
+            };
+            Arc::new(Execution {
+                namespaces,
+                ..of(exe, cgroup)
+            })
+        };
+        let mut table = Processes::default();
+        table.exec(key(1), key(0), seeing(senders, "/usr/bin/runc", "/"));
+        fork(&mut table, 1, 2);
+        let cgroup = format!("/docker/{}", container());
+        let process = table.exec(key(2), key(1), seeing(own, "memfd:runc_cloned:/proc/self/exe", &cgroup));
+        assert_eq!(has_entered_container(&process), expected, "{senders} {own}");
     }
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
-use super::as_text;
 use crate::{
     alert::Alert,
     event::{Connection, Container, DnsMessage, Kind, Listener, Process, ProcessKey, Protocol},
@@ -13,6 +12,9 @@ use crate::{
         summary::{file_name, image_tag},
     },
 };
+
+/// So many bytes of an ancestor's arguments are told.
+const MAX_ANCESTOR_ARGUMENTS: usize = 512;
 
 /// So many ancestors are told.
 const MAX_ANCESTORS: u8 = 16;
@@ -45,7 +47,8 @@ impl<'a> Evidence<'a> {
         let with = Evidence {
             process: (observed.process.as_deref()).map(|process| ProcessObject::new(process, user, container)),
             container: container.map(ContainerObject::new),
-            resources: container.map(|container| [Resource::container(container)]),
+            resources: (container.filter(|_| observed.process.is_none()))
+                .map(|container| [Resource::container(container)]),
             ..Evidence::default()
         };
         let evidence = match &observed.event.kind {
@@ -127,15 +130,7 @@ struct Ancestor<'a>(&'a Process, u8);
 
 impl<'a> ProcessObject<'a> {
     fn new(process: &'a Process, user: Option<&'a str>, container: Option<&'a Container>) -> Self {
-        Self {
-            container: container.map(ContainerObject::new),
-            ..Self::bare(process, user, MAX_ANCESTORS)
-        }
-    }
-
-    fn bare(process: &'a Process, user: Option<&'a str>, ancestors: u8) -> Self {
         let run = &*process.execution;
-        let parent = process.parent.as_deref().filter(|_| ancestors > 0);
         Self {
             pid: process.key.pid,
             uid: process.key,
@@ -153,16 +148,61 @@ impl<'a> ProcessObject<'a> {
                 terminal: &run.tty,
             },
             namespace_pid: run.pid_in_namespace,
-            container: None,
-            parent_process: parent.map(|parent| Ancestor(parent, ancestors - 1)),
+            container: container.map(ContainerObject::new),
+            parent_process: process
+                .parent
+                .as_deref()
+                .map(|parent| Ancestor(parent, MAX_ANCESTORS - 1)),
         }
     }
 }
 
 impl Serialize for Ancestor<'_> {
+    /// An ancestor is told in less: who it was and what it ran. Some start from lines of many kilobytes, which would
+    /// stand in every alert of everything below them.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        ProcessObject::bare(self.0, None, self.1).serialize(serializer)
+        let Self(process, more) = *self;
+        let run = &*process.execution;
+        let object = AncestorObject {
+            pid: process.key.pid,
+            uid: process.key,
+            name: file_name(&run.exe),
+            cmd_line: beginning(&run.command_line),
+            created_time: run.time.as_millisecond(),
+            file: File::new(&run.exe, 0, run.file.deleted),
+            user: User {
+                uid: run.credentials.uid,
+                name: None,
+            },
+            parent_process: process
+                .parent
+                .as_deref()
+                .filter(|_| more > 0)
+                .map(|parent| Ancestor(parent, more - 1)),
+        };
+        object.serialize(serializer)
     }
+}
+
+#[derive(Serialize)]
+struct AncestorObject<'a> {
+    pid: u32,
+    #[serde(serialize_with = "process_uid")]
+    uid: ProcessKey,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cmd_line: &'a str,
+    #[serde(skip_serializing_if = "is_unknown")]
+    created_time: i64,
+    file: File<'a>,
+    user: User<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_process: Option<Ancestor<'a>>,
+}
+
+/// What is told of an ancestor's arguments.
+fn beginning(command_line: &str) -> &str {
+    &command_line[..command_line.floor_char_boundary(MAX_ANCESTOR_ARGUMENTS)]
 }
 
 #[derive(Serialize)]
@@ -193,7 +233,7 @@ impl<'a> File<'a> {
 
 #[derive(Serialize)]
 struct User<'a> {
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "number_as_text")]
     uid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
@@ -201,7 +241,7 @@ struct User<'a> {
 
 #[derive(Serialize)]
 struct Session<'a> {
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "number_as_text")]
     uid: u32,
     #[serde(skip_serializing_if = "str::is_empty")]
     terminal: &'a str,
@@ -339,6 +379,17 @@ fn is_unknown(time: &i64) -> bool {
     *time == 0
 }
 
+/// `pid-start`, written for every ancestor: without the formatting machinery, which costs more than the rest of it.
 fn process_uid<S: Serializer>(key: &ProcessKey, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{}-{}", key.pid, key.start))
+    let mut digits = itoa::Buffer::new();
+    let mut text = String::with_capacity(32);
+    text.push_str(digits.format(key.pid));
+    text.push('-');
+    text.push_str(digits.format(key.start));
+    serializer.serialize_str(&text)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn number_as_text<S: Serializer>(number: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(itoa::Buffer::new().format(*number))
 }

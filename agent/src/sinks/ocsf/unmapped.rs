@@ -1,9 +1,11 @@
 //! What OCSF has no place for: the fields that the rule matched, and Tocsin's own facts.
 
+use std::sync::LazyLock;
+
 use rsigma_eval::EventValue;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::{alert::Alert, sinks::summary::matched_once};
+use crate::{alert::Alert, fields::Field, observed::field_by_name, sinks::summary::matched_once};
 
 /// The alert's matched fields under `matched`, and the facts flat, by the names that rules use.
 pub(super) struct Unmapped<'a>(pub(super) &'a Alert);
@@ -42,6 +44,9 @@ const FACTS: &[&str] = &[
     "health.detail",
 ];
 
+/// The rows of the field table for [`FACTS`], so that no alert looks them up by name.
+static ROWS: LazyLock<Vec<&Field>> = LazyLock::new(|| FACTS.iter().filter_map(|name| field_by_name(name)).collect());
+
 impl Serialize for Unmapped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(alert) = self;
@@ -51,9 +56,9 @@ impl Serialize for Unmapped<'_> {
         if let Some(given) = alert.observed.event.given.as_deref() {
             fields.serialize_entry("given", given)?;
         }
-        for name in FACTS {
-            if let Some(value) = alert.observed.field(name) {
-                fields.serialize_entry(name, &Fact(&value))?;
+        for field in ROWS.iter() {
+            if let Some(value) = (field.get)(&alert.observed) {
+                fields.serialize_entry(field.name, &Fact(&value))?;
             }
         }
         fields.end()
@@ -80,5 +85,15 @@ impl Serialize for Fact<'_> {
             EventValue::Array(values) => serializer.collect_seq(values.iter().map(Fact)),
             other => other.to_json().serialize(serializer),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fact_is_a_field() {
+        assert_eq!(ROWS.len(), FACTS.len());
     }
 }

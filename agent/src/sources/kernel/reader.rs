@@ -35,7 +35,7 @@ const BATCH: usize = 256;
 const NAP: Duration = Duration::from_millis(1);
 
 /// Looks that find nothing before the reader sleeps until the kernel wakes it.
-const EMPTY_LOOKS: u32 = 4;
+const EMPTY_LOOKS: u32 = 2;
 
 /// How long it sleeps at most, so that losses and a stop are noticed.
 const SLEEP: Duration = Duration::from_millis(500);
@@ -103,8 +103,7 @@ impl Reader {
             }
             if empty_looks < EMPTY_LOOKS {
                 thread::sleep(NAP);
-            } else {
-                self.sleep()?;
+            } else if self.sleep()? {
                 empty_looks = 0;
             }
         }
@@ -131,21 +130,29 @@ impl Reader {
         Ok(any)
     }
 
-    /// Sleeps until the kernel has something. The programs are told first, and the ring is looked at afterwards by
-    /// `poll` itself, so that nothing that comes between is slept over.
-    fn sleep(&mut self) -> Result<()> {
+    /// Sleeps until the kernel has something; tells whether it has. The programs are told first that they must wake the
+    /// reader. One may have looked just before and go without: the short first wait ends after it has written, and the
+    /// long one begins with another look at the ring.
+    fn sleep(&mut self) -> Result<bool> {
         self.polling
             .set(0, 0, 0)
             .context("cannot tell the sensors to wake the reader")?;
-        let timeout = Timespec::try_from(SLEEP).context("a timeout")?;
-        let mut ring = [PollFd::new(&self.ring, PollFlags::IN)];
-        match poll(&mut ring, Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(reason) => return Err(reason).context("cannot wait for the kernel's events"),
-        }
+        let woken = self.wait(NAP)? || self.wait(SLEEP)?;
         self.polling
             .set(0, 1, 0)
-            .context("cannot tell the sensors that the reader polls")
+            .context("cannot tell the sensors that the reader polls")?;
+        Ok(woken)
+    }
+
+    /// Waits until the ring holds something, at most that long.
+    fn wait(&self, most: Duration) -> Result<bool> {
+        let timeout = Timespec::try_from(most).context("a timeout")?;
+        let mut ring = [PollFd::new(&self.ring, PollFlags::IN)];
+        match poll(&mut ring, Some(&timeout)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(reason) => Err(reason).context("cannot wait for the kernel's events"),
+        }
     }
 }
 
