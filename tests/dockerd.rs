@@ -169,7 +169,7 @@ impl Dockerd {
     }
 
     fn wait_until_it_answers(&mut self) {
-        let started = wait_for("answer of dockerd", Duration::from_secs(60), || {
+        let started = wait_for("answer of dockerd", Duration::from_mins(1), || {
             let ended = self.child.try_wait().expect("the daemon's state");
             let answers = || self.docker(&["version"]).status.success().then_some(true);
             if ended.is_some() { Some(false) } else { answers() }

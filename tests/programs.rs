@@ -8,10 +8,13 @@ use std::{
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{ChildStdin, Command, Stdio},
+    time::Duration,
 };
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use tempfile::TempDir;
+
+use crate::deadline::wait_for;
 
 /// A folder with a copy of `true`, gone when dropped.
 pub(crate) struct Dropped {
@@ -47,6 +50,7 @@ impl Dropped {
 pub(crate) struct Outside {
     /// One line a command; the shell ends with it.
     commands: RefCell<ChildStdin>,
+    folder: TempDir,
 }
 
 impl Outside {
@@ -63,12 +67,35 @@ impl Outside {
         outer.wait().unwrap();
         Self {
             commands: RefCell::new(commands),
+            folder: tempfile::tempdir().unwrap(),
         }
     }
 
     /// Has it run this; not waited for.
     pub(crate) fn run(&self, program: &Dropped) {
-        writeln!(self.commands.borrow_mut(), "{}", program.text()).unwrap();
+        self.command(&program.text());
+    }
+
+    /// Has it run a script with mounts of its own, and gives the id of the process that did; a script that fails ends
+    /// the test.
+    pub(crate) fn run_script(&self, script: &str, limit: Duration) -> u64 {
+        let file = |name: &str| self.folder.path().join(name);
+        fs::write(file("script"), script).unwrap();
+        let folder = self.folder.path().display();
+        // Not as a file, which lies in a temporary folder.
+        self.command(&format!("script=$(cat {folder}/script)"));
+        let run = r#"unshare --mount --propagation private sh -euc "$script""#;
+        self.command(&format!("{run} >{folder}/log 2>&1 </dev/null & echo $! >{folder}/pid"));
+        self.command(&format!(
+            "wait $!; echo $? >{folder}/end; mv {folder}/end {folder}/done"
+        ));
+        let status = wait_for("end of the script", limit, || fs::read_to_string(file("done")).ok());
+        assert_eq!(status.trim(), "0", "{}", fs::read_to_string(file("log")).unwrap());
+        fs::read_to_string(file("pid")).unwrap().trim().parse().unwrap()
+    }
+
+    fn command(&self, line: &str) {
+        writeln!(self.commands.borrow_mut(), "{line}").unwrap();
     }
 }
 

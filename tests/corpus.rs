@@ -1,0 +1,104 @@
+//! Records that nobody here made get the verdict that they deserve.
+
+mod convert;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use self::convert::{Below, auditd, commands, laurel, tetragon};
+use crate::{
+    corpus_folder,
+    ocsf::{pid, title},
+    tocsin::Tocsin,
+};
+
+const PHP: &str = "Suspicious PHP execution detected";
+const TEMP: &str = "Process execution from temporary folder";
+
+/// Makes an event of a line of another tool's, if it is of a kind that Tocsin has.
+type Convert = fn(&str) -> Option<Value>;
+
+#[test]
+fn records_of_other_tools_raise_no_more_than_they_should() {
+    let Some(corpus) = corpus_folder::require("linux") else {
+        return;
+    };
+    let cases: [(&str, Convert, usize, &[&str]); 5] = [
+        ("crowdsec_auditd-base64-exec.log", auditd, 3, &[]),
+        // A download is made executable and run in /tmp.
+        ("crowdsec_auditd-postexploit-exec-from-net.log", auditd, 3, &[TEMP]),
+        ("crowdsec_laurel-base64-exec.log", laurel, 2, &[]),
+        ("crowdsec_laurel-logs.log", laurel, 5, &[]),
+        ("tetragon_docs_ch00.jsonl", tetragon, 7, &[]),
+    ];
+    for (file, convert, expected_events, expected) in cases {
+        let text = read(&corpus, file);
+        let events: Vec<_> = text.lines().filter_map(convert).collect();
+        assert_eq!(events.len(), expected_events, "{file}");
+        let alerts = replay(&events);
+        let raised: Vec<_> = alerts.iter().map(title).collect();
+        assert_eq!(raised, expected, "{file}: {alerts:#?}");
+    }
+}
+
+#[test]
+fn php_code_is_suspicious_below_a_web_server_alone() {
+    let Some(corpus) = corpus_folder::require("linux") else {
+        return;
+    };
+    let text = read(&corpus, "gtfobins_php_r.txt");
+    let lines: Vec<_> = text.lines().collect();
+    let every = (1..=lines.len()).map(|number| (number, PHP.to_owned())).collect();
+    assert_eq!(verdicts(&lines, Below::WebServer), every);
+    assert_eq!(verdicts(&lines, Below::LoginShell), BTreeSet::new());
+}
+
+#[test]
+fn an_administrators_commands_are_no_news() {
+    let Some(corpus) = corpus_folder::require("linux") else {
+        return;
+    };
+    let text = read(&corpus, "atomic_elevated_half_a.tsv");
+    let lines: Vec<_> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.split('\t').nth(2).unwrap())
+        .collect();
+    assert!(lines.len() > 40);
+    for below in [Below::LoginShell, Below::WebServer] {
+        assert_eq!(verdicts(&lines, below), BTreeSet::new());
+    }
+}
+
+/// Which titles each line raises, by the line's number.
+fn verdicts(lines: &[&str], below: Below) -> BTreeSet<(usize, String)> {
+    let alerts = replay(&commands(lines, below));
+    let verdict = |alert: &Value| (pid(alert).unwrap() as usize / 1000, title(alert).to_owned());
+    alerts.iter().map(verdict).collect()
+}
+
+/// The alerts that these events raise.
+fn replay(events: &[Value]) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let file: PathBuf = folder.path().join("events.jsonl");
+    let lines: Vec<_> = events.iter().map(Value::to_string).collect();
+    fs::write(&file, lines.join("\n")).unwrap();
+    let mut replay = Tocsin::command();
+    replay
+        .args(["replay", "--source", "events", "--config", "/dev/null", "--dedup", "0"])
+        .arg(&file);
+    let output = replay.output().unwrap();
+    let summary = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(summary.starts_with(&format!("{} events, ", events.len())), "{summary}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn read(corpus: &Path, file: &str) -> String {
+    fs::read_to_string(corpus.join(file)).unwrap()
+}
