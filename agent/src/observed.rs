@@ -52,17 +52,24 @@ impl From<Event> for Observed {
 }
 
 impl Observed {
-    /// The field of that name, if this event carries it. A recorded event has what was recorded, and what follows from
-    /// other events; its typed half stands only for the tables.
+    /// The field of that name, if this event carries it.
     pub fn field(&self, name: &str) -> Option<EventValue<'_>> {
-        match &self.event.given {
-            None => (field_by_name(name)?.get)(self),
-            Some(given) => match given.get(name) {
-                Some(value) => Some(value.into()),
-                None => field_by_name(name)
-                    .filter(|field| field.worked_out)
-                    .and_then(|field| (field.get)(self)),
-            },
+        if let Some(value) = self.event.given.as_ref().and_then(|given| given.get(name)) {
+            return Some(value.into());
+        }
+        self.value(field_by_name(name)?)
+    }
+
+    /// The value of a row of the table. A recorded event has what was recorded, and what follows from other events; its
+    /// typed half stands only for the tables.
+    pub fn value(&self, field: &Field) -> Option<EventValue<'_>> {
+        let Some(given) = &self.event.given else {
+            return (field.get)(self);
+        };
+        match given.get(field.name) {
+            Some(value) => Some(value.into()),
+            None if field.worked_out => (field.get)(self),
+            None => None,
         }
     }
 

@@ -57,7 +57,7 @@ impl Serialize for Unmapped<'_> {
             fields.serialize_entry("given", given)?;
         }
         for field in ROWS.iter() {
-            if let Some(value) = (field.get)(&alert.observed) {
+            if let Some(value) = alert.observed.value(field) {
                 fields.serialize_entry(field.name, &Fact(&value))?;
             }
         }
