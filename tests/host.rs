@@ -285,7 +285,7 @@ fn a_recording_replays_to_the_same_alerts() {
         "high",
     ];
     let output = Tocsin::command().args(replay).arg(&file).output().unwrap();
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
     let lines = String::from_utf8(output.stdout).unwrap();
     let replayed: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(ours(&replayed), expected);

@@ -57,7 +57,12 @@ impl Serialize for Unmapped<'_> {
             fields.serialize_entry("given", given)?;
         }
         for field in ROWS.iter() {
-            if let Some(value) = (field.get)(&alert.observed) {
+            // A recorded event says them itself: its typed half stands only for the tables.
+            let value = match alert.observed.event.given {
+                Some(_) => alert.observed.field(field.name),
+                None => (field.get)(&alert.observed),
+            };
+            if let Some(value) = value {
                 fields.serialize_entry(field.name, &Fact(&value))?;
             }
         }
