@@ -107,10 +107,17 @@ impl Judge {
         let Kind::Listen(listener) = &observed.event.kind else {
             return;
         };
+        if listener.finding.is_some() {
+            // Whatever a rule says: an answer is not asked about again, or there would be no end to it.
+            return;
+        }
         let Some(probe) = &self.probe else {
             let mut event = observed.event.clone();
             if let Kind::Listen(listener) = &mut event.kind {
                 listener.finding = Some(docker_probe::UNKNOWN.into());
+            }
+            if let Some(given) = &mut event.given {
+                given.insert("listener.finding".into(), docker_probe::UNKNOWN.into());
             }
             return self.judge(Observed {
                 event,
