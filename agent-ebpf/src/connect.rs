@@ -25,13 +25,12 @@ mod bpf {
     /// Let the system call go on.
     const ALLOW: i32 = 1;
 
-    /// A socket and an address that it has sent to.
+    /// A socket and an address that it has sent to. Not the port: a server answers each of a client's sockets at another.
     #[repr(C)]
     #[derive(Clone, Copy)]
     struct Peer {
         cookie: u64,
         address: [u8; 16],
-        port: u64,
     }
 
     /// To whom unconnected sockets have sent, so that only the first datagram is reported.
@@ -72,12 +71,11 @@ mod bpf {
 
     #[inline(always)]
     fn report_first(ctx: &SockAddrContext, remote: [u8; 16], family: u16) -> i32 {
-        // SAFETY: as in `connect4`; the helper reads the context's socket.
-        let (port, cookie) = unsafe { ((*ctx.sock_addr).user_port, bpf_get_socket_cookie(ctx.as_ptr())) };
+        // SAFETY: the helper reads the context's socket.
+        let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
         let peer = Peer {
             cookie,
             address: remote,
-            port: u64::from(port),
         };
         if PEERS.get_ptr(peer).is_some() {
             return ALLOW;

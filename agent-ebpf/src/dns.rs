@@ -51,7 +51,7 @@ mod bpf {
 
     use super::{DnsRecord, MESSAGE_BYTES, PORT, TAG};
     use crate::{
-        record::{Header, Scratch, output},
+        record::{Header, reserve, wake_up},
         socket::{AF_INET, AF_INET6, UDP},
         task::SocketOwner,
     };
@@ -65,12 +65,6 @@ mod bpf {
     #[map]
     static ASKERS: LruHashMap<u64, SocketOwner> = LruHashMap::with_max_entries(4096, 0);
 
-    #[map]
-    static QUERY_SCRATCH: Scratch<DnsRecord> = Scratch::with_max_entries(1, 0);
-
-    #[map]
-    static ANSWER_SCRATCH: Scratch<DnsRecord> = Scratch::with_max_entries(1, 0);
-
     /// Notes who owns a socket that talks to a name server.
     #[inline(always)]
     pub(crate) fn remember(cookie: u64, owner: SocketOwner) {
@@ -81,13 +75,13 @@ mod bpf {
     /// Packets that leave a socket, from their IP header on. Since 4.10.
     #[cgroup_skb]
     fn dns_query(ctx: SkBuffContext) -> i32 {
-        report(&ctx, &QUERY_SCRATCH, true)
+        report(&ctx, true)
     }
 
     /// Packets that reach a socket, from their IP header on. Since 4.10.
     #[cgroup_skb]
     fn dns_answer(ctx: SkBuffContext) -> i32 {
-        report(&ctx, &ANSWER_SCRATCH, false)
+        report(&ctx, false)
     }
 
     /// Where things stand in a packet.
@@ -122,7 +116,7 @@ mod bpf {
     }
 
     #[inline(always)]
-    fn report(ctx: &SkBuffContext, scratch: &Scratch<DnsRecord>, leaving: bool) -> i32 {
+    fn report(ctx: &SkBuffContext, leaving: bool) -> i32 {
         if let Some(layout) = layout(ctx, leaving) {
             let port_at = if leaving {
                 layout.transport + 2
@@ -131,14 +125,14 @@ mod bpf {
             };
             let port: u16 = ctx.load(port_at as usize).unwrap_or(0);
             if u16::from_be(port) == PORT {
-                send(ctx, scratch, &layout);
+                send(ctx, &layout);
             }
         }
         PASS
     }
 
     #[inline(always)]
-    fn send(ctx: &SkBuffContext, scratch: &Scratch<DnsRecord>, layout: &Layout) {
+    fn send(ctx: &SkBuffContext, layout: &Layout) {
         let start = layout.transport + UDP_HEADER;
         let whole = ctx.len();
         if whole <= start {
@@ -148,25 +142,35 @@ mod bpf {
         let wanted = if left > MESSAGE_BYTES { MESSAGE_BYTES } else { left };
         // From 1 to 512 in a way that no compiler folds, since older verifiers need the mask to see the bound.
         let length = (core::hint::black_box(wanted - 1) & (MESSAGE_BYTES - 1)) + 1;
-        let Some(record) = scratch.get_ptr_mut(0) else { return };
-        // SAFETY: this processor's own value of a map that only this program uses.
-        let record = unsafe { &mut *record };
-        record.header = Header::now(TAG);
-        record.owner = owner(ctx);
-        record.family = layout.family;
-        record.length = length as u16;
-        record.reserved = 0;
-        record.server = if layout.family == AF_INET {
+        let Some(mut room) = reserve::<DnsRecord>(TAG) else {
+            return;
+        };
+        let record = room.as_mut_ptr();
+        // SAFETY: the ring's memory is ours until it is submitted; the record has room for the length, and the helper
+        // checks the packet's. What is not written are bytes of earlier records, which the reader does not look at.
+        let result = unsafe {
+            (*record).header = Header::now(TAG);
+            (*record).owner = owner(ctx);
+            (*record).server = server(ctx, layout);
+            (*record).family = layout.family;
+            (*record).length = length as u16;
+            (*record).reserved = 0;
+            bpf_skb_load_bytes(ctx.as_ptr(), start, (&raw mut (*record).message).cast(), length)
+        };
+        if result == 0 {
+            room.submit(wake_up());
+        } else {
+            room.discard(0);
+        }
+    }
+
+    /// The name server's address, as the record holds it.
+    #[inline(always)]
+    fn server(ctx: &SkBuffContext, layout: &Layout) -> [u8; 16] {
+        if layout.family == AF_INET {
             crate::socket::first_four(ctx.load(layout.server as usize).unwrap_or_default())
         } else {
             ctx.load(layout.server as usize).unwrap_or_default()
-        };
-        // SAFETY: the record has room for the length; the helper checks the packet's.
-        let result = unsafe { bpf_skb_load_bytes(ctx.as_ptr(), start, record.message.as_mut_ptr().cast(), length) };
-        if result == 0 {
-            let bytes = core::mem::offset_of!(DnsRecord, message) + length as usize;
-            // SAFETY: the length is at most that of the record.
-            unsafe { output(&raw const *record, bytes) };
         }
     }
 

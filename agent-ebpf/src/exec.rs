@@ -85,16 +85,17 @@ pub struct ExecRecord {
     pub stdio: [DescriptorRecord; 3],
     /// The controlling terminal's name.
     pub tty: [u8; 16],
-    /// Bytes of the executable's path: names, leaf first, each ended by NUL.
-    pub exe_length: u32,
-    /// Bytes of the working directory, written in the same way.
-    pub directory_length: u32,
-    /// Bytes of the path given to `execve`, ended by NUL.
-    pub invoked_length: u32,
-    /// Bytes of the cgroup's path in the unified hierarchy, written as the executable's.
+    /// Bytes of the cgroup's path in the unified hierarchy: names, leaf first, each ended by NUL. What an attacker can
+    /// make long comes after what attribution needs.
     pub cgroup_length: u32,
     /// Bytes of the cgroup's path in a version 1 hierarchy, where there is one.
     pub cgroup_v1_length: u32,
+    /// Bytes of the path given to `execve`, ended by NUL.
+    pub invoked_length: u32,
+    /// Bytes of the executable's path, written as the cgroup's.
+    pub exe_length: u32,
+    /// Bytes of the working directory, written in the same way.
+    pub directory_length: u32,
     /// Bytes of the arguments in this record, each argument ended by NUL.
     pub arguments_length: u32,
     /// Bytes of all the arguments.

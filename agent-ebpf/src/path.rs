@@ -4,7 +4,7 @@
 
 use crate::{
     fields,
-    kernel::{Address, pointer, read_text},
+    kernel::{Address, pointer, read_text, within},
 };
 
 /// Room for all the texts of one record, in bytes.
@@ -95,10 +95,10 @@ impl Texts {
         unsafe { core::ptr::write_volatile(&raw mut self.position, position) }
     }
 
-    /// Whether another name may not fit.
+    /// Whether another name may not fit: after it, the end must still be a position that the mask leaves alone.
     #[inline(always)]
     fn full(&self) -> bool {
-        self.position() as usize >= TEXT_LIMIT - NAME_ROOM
+        self.position() as usize >= TEXT_LIMIT - 2 * NAME_ROOM
     }
 
     /// Writes the name at `source`.
@@ -161,5 +161,5 @@ impl Texts {
 /// Where the name of this dentry stands.
 #[inline(always)]
 fn name(dentry: Address) -> Address {
-    pointer(dentry, fields::dentry_name() + fields::qstr_name())
+    pointer(dentry, within(fields::dentry_name(), fields::qstr_name()))
 }

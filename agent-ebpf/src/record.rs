@@ -22,15 +22,15 @@ const _: () = assert!(size_of::<Header>() == 24);
 pub const RING_BYTES: u32 = 8 << 20;
 
 #[cfg(target_arch = "bpf")]
-pub(crate) use bpf::{Scratch, output};
+pub(crate) use bpf::{Scratch, output, reserve, wake_up};
 
 #[cfg(target_arch = "bpf")]
 mod bpf {
     use aya_ebpf::{
-        bindings::BPF_RB_NO_WAKEUP,
+        bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
         helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output},
         macros::map,
-        maps::{Array, PerCpuArray, PerCpuHashMap, RingBuf},
+        maps::{Array, PerCpuArray, PerCpuHashMap, RingBuf, ring_buf::RingBufEntry},
     };
 
     use super::{Header, RING_BYTES};
@@ -81,8 +81,7 @@ mod bpf {
     ///
     /// `record` must point to `length` readable bytes whose first are a [`Header`].
     pub(crate) unsafe fn output<T>(record: *const T, length: usize) {
-        let polling = POLLING.get(0).is_some_and(|polling| *polling != 0);
-        let flags = if polling { u64::from(BPF_RB_NO_WAKEUP) } else { 0 };
+        let flags = wake_up();
         // SAFETY: the ring is a map of this object, and the caller answers for the record.
         let result = unsafe {
             bpf_ringbuf_output(
@@ -98,9 +97,27 @@ mod bpf {
         }
     }
 
+    /// Room in the ring for a record that a program fills in place, since it may be interrupted by another of its kind;
+    /// where there is none, that is counted under its tag.
+    pub(crate) fn reserve<T: 'static>(tag: [u8; 4]) -> Option<RingBufEntry<T>> {
+        let room = EVENTS.reserve::<T>(0);
+        if room.is_none() {
+            count_loss(tag);
+        }
+        room
+    }
+
+    /// Whether a record that is submitted now shall wake the reader. A reader that sleeps is woken in any case: the
+    /// kernel's own choice would be to leave it asleep when an earlier record went without.
+    pub(crate) fn wake_up() -> u64 {
+        let polling = POLLING.get(0).is_some_and(|polling| *polling != 0);
+        u64::from(if polling { BPF_RB_NO_WAKEUP } else { BPF_RB_FORCE_WAKEUP })
+    }
+
     fn count_loss(tag: [u8; 4]) {
         match LOST.get_ptr_mut(tag) {
-            // SAFETY: the map's value lives as long as the program, and only this processor has this one.
+            // SAFETY: the map's value lives as long as the program. This target has no atomic addition in Rust; on a
+            // preemptible kernel two programs of cgroups can count one loss of both, never none.
             Some(count) => unsafe { *count += 1 },
             // A full table of tags cannot be: it has room for more sensors than there are.
             None => drop(LOST.insert(tag, 1, 0)),

@@ -41,7 +41,7 @@ mod bpf {
     use super::{AF_INET6, SocketRecord, TCP};
     use crate::{
         fields,
-        kernel::{Address, pointer, read},
+        kernel::{Address, pointer, read, within},
         record::Header,
         task::SocketOwner,
     };
@@ -61,7 +61,7 @@ mod bpf {
             let peer_port: u16 = read(sock, fields::sock_peer_port());
             let net = pointer(sock, fields::sock_net());
             let owner = SocketOwner {
-                network_namespace: read(net, fields::net_ns() + fields::ns_inum()),
+                network_namespace: read(net, within(fields::net_ns(), fields::ns_inum())),
                 cgroup_id: cgroup_id(sock),
                 ..SocketOwner::default()
             };

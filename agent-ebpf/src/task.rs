@@ -36,7 +36,7 @@ mod bpf {
     use super::{SocketOwner, TaskId};
     use crate::{
         fields,
-        kernel::{Address, pointer, read},
+        kernel::{Address, pointer, read, within},
     };
 
     /// Who the process of this task is.
@@ -59,7 +59,7 @@ mod bpf {
         SocketOwner {
             task: task_id(task),
             cgroup_id,
-            network_namespace: read(net, fields::net_ns() + fields::ns_inum()),
+            network_namespace: read(net, within(fields::net_ns(), fields::ns_inum())),
             uid: bpf_get_current_uid_gid() as u32,
         }
     }

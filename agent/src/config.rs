@@ -45,7 +45,8 @@ impl Default for Config {
             min_level: Level::Low,
             dedup: SignedDuration::from_mins(10),
             ring_bytes: agent_ebpf::record::RING_BYTES,
-            runtimes: RUNTIMES
+            // Podman's socket starts Podman's service when somebody connects: it is asked only where that is wished.
+            runtimes: RUNTIMES[..1]
                 .iter()
                 .map(|(name, socket)| (*name, PathBuf::from(socket)))
                 .collect(),
@@ -143,9 +144,11 @@ impl File {
 impl Config {
     /// Asks that runtime at another socket.
     pub fn set_socket(&mut self, runtime: &str, socket: PathBuf) {
-        if let Some((_, known)) = self.runtimes.iter_mut().find(|(name, _)| *name == runtime) {
-            *known = socket;
-        }
+        let Some((name, _)) = RUNTIMES.iter().find(|(name, _)| *name == runtime) else {
+            return;
+        };
+        self.runtimes.retain(|(known, _)| known != name);
+        self.runtimes.push((name, socket));
     }
 }
 

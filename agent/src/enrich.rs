@@ -12,12 +12,12 @@ use std::{sync::Arc, time::Instant};
 use self::{
     address::role,
     container::{Answer, Containers, container_id},
-    process::{Processes, has_entered_container, has_full_capabilities},
+    process::{Processes, has_entered_container, has_full_capabilities, shared_namespaces},
     socket::{Listeners, Names},
     user::Users,
 };
 use crate::{
-    event::{Container, Event, Kind, Owner, Process},
+    event::{Container, Event, Kind, Metadata, Owner, Process},
     observed::{Facts, Observed},
 };
 
@@ -64,15 +64,10 @@ impl Node {
                 self.containers.apply_runtime(*state);
                 return Step::Learned;
             }
-            Kind::Exec(exec) => {
-                if let Some(api) = exec.execution.kubernetes_api {
-                    self.containers.learn_api(api);
-                }
-                Some(
-                    self.processes
-                        .exec(exec.process, exec.parent, Arc::clone(&exec.execution)),
-                )
-            }
+            Kind::Exec(exec) => Some(
+                self.processes
+                    .exec(exec.process, exec.parent, Arc::clone(&exec.execution)),
+            ),
             Kind::Connection(connection) => {
                 if !connection.initiated {
                     let owner = &mut connection.owner;
@@ -152,16 +147,37 @@ impl Node {
         }
     }
 
-    fn add_container(&mut self, observed: &mut Observed, container: Arc<Container>) {
-        if let Some(process) = &observed.process {
-            if matches!(observed.event.kind, Kind::Exec(_)) && has_entered_container(process) {
+    fn add_container(&mut self, observed: &mut Observed, mut container: Arc<Container>) {
+        if let Some(process) = observed.process.clone() {
+            if matches!(observed.event.kind, Kind::Exec(_)) && has_entered_container(&process) {
                 observed.facts.container_start = self.containers.first_execution(&container.id);
+            }
+            if observed.facts.container_start {
+                container = self.first_sight(&process, container);
             }
             if !process.escaped_cgroup {
                 self.containers.note_cgroup(process.execution.cgroup_id, &container.id);
             }
         }
         observed.container = Some(container);
+    }
+
+    /// What a container's first process tells of it: where the Kubernetes API is, and, of a container that no runtime
+    /// tells of, which of the node's namespaces it shares.
+    fn first_sight(&mut self, process: &Process, container: Arc<Container>) -> Arc<Container> {
+        if let Some(api) = process.execution.kubernetes_api {
+            self.containers.learn_api(api);
+        }
+        let shared = shared_namespaces(process);
+        if container.metadata == Metadata::Known || container.host_namespaces == shared {
+            return container;
+        }
+        let container = Arc::new(Container {
+            host_namespaces: shared,
+            ..(*container).clone()
+        });
+        self.containers.describe(&container);
+        container
     }
 
     fn facts(&mut self, event: &Event, process: Option<&Process>) -> Facts {

@@ -131,7 +131,7 @@ pub const FIELDS: &[Field] = &[
     field("process.stdin", WITH_PROCESS, "what standard input is: file, pipe, terminal, null, device, internet-socket, socket…", |o| text(run(o)?.stdio[0].name()?)),
     field("process.stdout", WITH_PROCESS, "what standard output is", |o| { text(run(o)?.stdio[1].name()?) }),
     field("process.stderr", WITH_PROCESS, "what standard error is", |o| { text(run(o)?.stdio[2].name()?) }),
-    field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, memfd, upper-layer (not in the image), script", exe_kind),
+    field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, memfd, path-cut (too long to be told), upper-layer (not in the image), script", exe_kind),
     field("process.invoked", WITH_PROCESS, "the path given to execve: the script, where an interpreter runs one", |o| non_empty(&run(o)?.invoked)),
     field("process.script", WITH_PROCESS, "the script, where an interpreter runs one", |o| run(o)?.script.then(|| text(&run(o)?.invoked))?),
     field("process.exe_inode", WITH_PROCESS, "the executable's inode number", |o| integer(run(o)?.inode)),
@@ -240,6 +240,7 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
     let kinds = [
         (file.deleted, "deleted"),
         (file.memfd, "memfd"),
+        (file.path_cut, "path-cut"),
         (file.upper_layer, "upper-layer"),
         (run.script, "script"),
     ];

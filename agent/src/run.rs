@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, atomic::AtomicBool},
+    thread,
     time::Duration,
 };
 
@@ -10,7 +11,7 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
 use tracing::{info, warn};
 
@@ -21,7 +22,7 @@ use crate::{
         self,
         docker::{self, DockerConfig},
         docker_probe,
-        kernel::{Clock, Decoder, Kernel},
+        kernel::{Clock, Decoder, Kernel, Reader},
         procfs, runtime_files, users,
     },
     stream::QUEUE,
@@ -119,17 +120,15 @@ impl Sensors {
     }
 
     /// Looks at what already stands and starts to read. The sensors are attached by now, so that nothing falls between.
-    /// The first batches hold the sensors that are off, what stands, and what happened meanwhile.
-    pub fn start(self, events: &sources::Sender, stop: Arc<AtomicBool>) -> Result<Vec<Event>> {
+    pub fn start(self, events: &sources::Sender, stop: Arc<AtomicBool>) -> Result<Started> {
         let mut first = self.sensors_off();
-        let standing = procfs::scan().context("cannot read /proc")?;
         let mut decoder = Decoder::new(Clock::now());
         let mut reader = self.kernel.into_reader()?;
-        let meanwhile = reader.drain(&mut decoder);
+        let (standing, meanwhile) = look_around(&mut reader, &mut decoder)?;
         first.extend(procfs::without_seen(standing, &meanwhile));
         first.extend(meanwhile);
-        reader.spawn(decoder, events.clone(), stop)?;
-        Ok(first)
+        let blind = reader.spawn(decoder, events.clone(), stop)?;
+        Ok(Started { first, blind })
     }
 
     fn sensors_off(&self) -> Vec<Event> {
@@ -150,6 +149,29 @@ impl Sensors {
         });
         off.collect()
     }
+}
+
+/// Sensors that run.
+pub struct Started {
+    /// The sensors that are off, what stands, and what happened while that was looked at.
+    pub first: Vec<Event>,
+    /// Resolves with the reason if the kernel's events can no longer be read.
+    pub blind: oneshot::Receiver<String>,
+}
+
+/// Reads `/proc` on a thread of its own, and the ring meanwhile: on a large node it would fill.
+fn look_around(reader: &mut Reader, decoder: &mut Decoder) -> Result<(Vec<Event>, Vec<Event>)> {
+    thread::scope(|scope| {
+        let scan = scope.spawn(procfs::scan);
+        let mut meanwhile = Vec::new();
+        while !scan.is_finished() {
+            meanwhile.extend(reader.drain(decoder));
+            thread::sleep(Duration::from_millis(1));
+        }
+        let standing = scan.join().map_err(|_| anyhow::anyhow!("the look at /proc panicked"))?;
+        meanwhile.extend(reader.drain(decoder));
+        Ok((standing.context("cannot read /proc")?, meanwhile))
+    })
 }
 
 /// Waits for a signal to end.

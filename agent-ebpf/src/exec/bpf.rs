@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     fields,
-    kernel::{Address, pointer, read, read_text},
+    kernel::{Address, pointer, read, read_text, within},
     path::{End, Place, Texts},
     record::{Header, Scratch, output},
     task::{TaskId, task_id},
@@ -89,7 +89,7 @@ fn exec(ctx: RawTracePointContext) -> i32 {
     );
 
     texts.clear();
-    fill_paths(record, texts, task, mm);
+    fill_cgroups(record, texts, task);
     let invoked = pointer(bprm, fields::bprm_filename());
     if invoked != pointer(bprm, fields::bprm_interp()) {
         record.flags |= SCRIPT;
@@ -97,7 +97,7 @@ fn exec(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the end has room for 4096 bytes.
     record.invoked_length = unsafe { read_text(texts.end(), 1024, invoked) } as u32;
     texts.advance(record.invoked_length);
-    fill_cgroups(record, texts, task);
+    fill_paths(record, texts, task, mm);
 
     record.arguments_length = read_arguments(texts.end(), start, record.arguments_total);
     if record.arguments_length == 0 && record.arguments_total != 0 {
@@ -174,16 +174,16 @@ fn fill_credentials(record: &mut ExecRecord, task: Address) {
     } else {
         read(task, fields::task_loginuid())
     };
-    record.seccomp = read(task, fields::task_seccomp() + fields::seccomp_mode());
+    record.seccomp = read(task, within(fields::task_seccomp(), fields::seccomp_mode()));
     let user = pointer(cred, fields::cred_user_ns());
-    record.namespaces[6] = read(user, fields::user_namespace_ns() + fields::ns_inum());
+    record.namespaces[6] = read(user, within(fields::user_namespace_ns(), fields::ns_inum()));
 }
 
 /// Returns whether the process is the first of a pid namespace below the node's.
 #[inline(always)]
 fn fill_namespaces(record: &mut ExecRecord, task: Address) -> bool {
     let proxy = pointer(task, fields::task_nsproxy());
-    let inode = |member, namespace| read(pointer(proxy, member), namespace + fields::ns_inum());
+    let inode = |member, namespace| read(pointer(proxy, member), within(namespace, fields::ns_inum()));
     record.namespaces[0] = inode(fields::nsproxy_mnt(), fields::mnt_namespace_ns());
     record.namespaces[2] = inode(fields::nsproxy_net(), fields::net_ns());
     record.namespaces[3] = inode(fields::nsproxy_uts(), fields::uts_namespace_ns());
@@ -196,7 +196,7 @@ fn fill_namespaces(record: &mut ExecRecord, task: Address) -> bool {
     record.pid_in_namespace = read(number, fields::upid_nr());
     record.namespaces[1] = read(
         pointer(number, fields::upid_ns()),
-        fields::pid_namespace_ns() + fields::ns_inum(),
+        within(fields::pid_namespace_ns(), fields::ns_inum()),
     );
     level > 0 && record.pid_in_namespace == 1
 }
@@ -204,8 +204,8 @@ fn fill_namespaces(record: &mut ExecRecord, task: Address) -> bool {
 #[inline(always)]
 fn fill_session(record: &mut ExecRecord, task: Address) {
     let signal = pointer(task, fields::task_signal());
-    let session = pointer(signal, fields::signal_pids() + fields::pidtype_sid() * 8);
-    record.session = read(session, fields::pid_numbers() + fields::upid_nr());
+    let session = pointer(signal, within(fields::signal_pids(), fields::pidtype_sid() * 8));
+    record.session = read(session, within(fields::pid_numbers(), fields::upid_nr()));
     let tty = pointer(signal, fields::signal_tty());
     record.tty = if tty == 0 {
         [0; 16]
@@ -263,14 +263,16 @@ fn fill_paths(record: &mut ExecRecord, texts: &mut Texts, task: Address, mm: Add
     }
     let fs = pointer(task, fields::task_fs());
     let root = Place::at(fs + u64::from(fields::fs_root()));
+    let start = texts.position();
     record.flags |= match texts.push_path(Place::at(file + u64::from(fields::file_path())), root) {
         End::Root => 0,
         End::Nameless => EXE_NAMELESS,
         End::Cut => EXE_CUT,
     };
-    record.exe_length = texts.position();
+    record.exe_length = texts.position() - start;
+    let start = texts.position();
     texts.push_path(Place::at(fs + u64::from(fields::fs_pwd())), root);
-    record.directory_length = texts.position() - record.exe_length;
+    record.directory_length = texts.position() - start;
 }
 
 /// Writes the cgroup's path in the unified hierarchy, and in a version 1 hierarchy where there is one.
@@ -288,7 +290,7 @@ fn fill_cgroups(record: &mut ExecRecord, texts: &mut Texts, task: Address) {
     if fields::subsys_v1() == fields::ABSENT {
         return;
     }
-    let state = pointer(set, fields::css_set_subsys() + fields::subsys_v1() * 8);
+    let state = pointer(set, within(fields::css_set_subsys(), fields::subsys_v1() * 8));
     let legacy = pointer(state, fields::css_cgroup());
     if pointer(legacy, fields::cgroup_root()) != pointer(unified, fields::cgroup_root()) {
         texts.push_cgroup(legacy);

@@ -19,7 +19,7 @@ use tracing::info;
 use super::NodeArgs;
 use crate::{
     event::recorded::write_event,
-    run::{Sensors, channel, first_tidings, runtime, start_sources, until_signal},
+    run::{Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
     stream::{Last, Stream, entrance::Entrance},
 };
 
@@ -62,13 +62,15 @@ impl RecordArgs {
             let helpers = start_sources(&config, &events);
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Record(Box::new(write)));
             stream.carry(first_tidings(&config));
-            stream.carry(sensors.start(&events, Arc::clone(&stop))?);
+            let Started { first, blind } = sensors.start(&events, Arc::clone(&stop))?;
+            stream.carry(first);
             drop(events);
             info!(file = %self.file.display(), "recording");
             let (_none, no_rules) = mpsc::channel(1);
             let ended = tokio::select! {
                 () = stream.run(received, no_rules) => Ok(()),
                 result = until_signal() => result,
+                Ok(reason) = blind => Err(anyhow::anyhow!("the kernel's events cannot be read any more: {reason}")),
                 Some(reason) = failures.recv() => Err(reason),
             };
             stop.store(true, Ordering::Relaxed);

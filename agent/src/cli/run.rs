@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::{AlertArgs, NodeArgs, finish, load_rules};
 use crate::{
-    run::{Sensors, channel, first_tidings, runtime, start_sources, until_signal},
+    run::{Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
     sources::rules::{self, Loaded, Reloaded},
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
@@ -55,12 +55,14 @@ impl RunArgs {
             let judge = Judge::new(rules, config.dedup, log, config.min_level, helpers.probe);
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
             stream.carry(first_tidings(&config));
-            stream.carry(sensors.start(&events, Arc::clone(&stop))?);
+            let Started { first, blind } = sensors.start(&events, Arc::clone(&stop))?;
+            stream.carry(first);
             drop(events);
             info!(sensors = attached, rules = count, "watching");
             let ended = tokio::select! {
                 () = stream.run(received, rules_received) => Ok(()),
                 result = until_signal() => result,
+                Ok(reason) = blind => Err(anyhow::anyhow!("the kernel's events cannot be read any more: {reason}")),
                 () = sinks.gone() => Err(anyhow::anyhow!("nobody takes the alerts any more")),
             };
             stop.store(true, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-pub use self::id::{container_id, is_container_id};
+pub use self::id::{container_id, is_container_id, telling};
 use crate::event::{Container, ContainerAction, ContainerChange, Metadata, RuntimeState};
 
 /// How long a removed container is remembered: events of its processes may trail.
@@ -117,6 +117,11 @@ impl Containers {
             }
             ContainerAction::Describe => {}
         }
+    }
+
+    /// Takes in what is known of a container beyond what a runtime told.
+    pub fn describe(&mut self, container: &Arc<Container>) {
+        self.learn(container);
     }
 
     /// Takes in that a runtime can be asked, or no longer.

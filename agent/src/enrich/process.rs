@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
 
 use super::container::container_id;
-use crate::event::{Capabilities, Execution, Exit, Fork, Process, ProcessKey};
+use crate::event::{Capabilities, Execution, Exit, Fork, HostNamespaces, Process, ProcessKey};
 
 /// Processes that are remembered. Beyond, the one that was longest not heard of is forgotten; its children still hold it.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 0");
@@ -17,6 +17,10 @@ const REMEMBERED: SignedDuration = SignedDuration::from_millis(250);
 /// Ancestors in a line. A line of processes that each make another and end grows for ever; beyond this, the ended ones
 /// are left out.
 const MAX_DEPTH: u16 = 64;
+
+/// Bytes of a command line that are kept for later events: an attacker may give 32 KiB to each of many processes. The
+/// event itself has all of it.
+const KEPT_ARGUMENTS: usize = 2048;
 
 /// Every live process that the agent has heard of.
 #[derive(Debug)]
@@ -110,7 +114,7 @@ impl Processes {
         if self.live.len() >= CAPACITY.get() {
             self.live.pop_lru();
         }
-        self.live.put(node.key, Arc::clone(&node));
+        self.live.put(node.key, kept(&node));
         node
     }
 
@@ -126,6 +130,23 @@ impl Processes {
         }
         Some(parent)
     }
+}
+
+/// The node as the table keeps it: with no more than the beginning of a long command line.
+fn kept(node: &Arc<Process>) -> Arc<Process> {
+    let command_line = &node.execution.command_line;
+    if command_line.len() <= KEPT_ARGUMENTS {
+        return Arc::clone(node);
+    }
+    let execution = Execution {
+        command_line: command_line[..command_line.floor_char_boundary(KEPT_ARGUMENTS)].into(),
+        command_line_cut: true,
+        ..(*node.execution).clone()
+    };
+    Arc::new(Process {
+        execution: Arc::new(execution),
+        ..(**node).clone()
+    })
 }
 
 /// A process that was made by one that the agent has not heard of.
@@ -166,6 +187,25 @@ pub fn has_entered_container(process: &Process) -> bool {
     let mounts = |process: &Process| process.execution.namespaces.mount;
     let senders = outside(process, container).map(mounts);
     senders.is_none_or(|senders| senders == 0 || senders != mounts(process))
+}
+
+/// Which namespaces a container's process shares with whoever sent it, of those that make it part of the node.
+pub fn shared_namespaces(process: &Process) -> HostNamespaces {
+    let sender = process
+        .container
+        .as_deref()
+        .and_then(|container| outside(process, container));
+    let Some(sender) = sender else {
+        return HostNamespaces::default();
+    };
+    let (own, senders) = (&process.execution.namespaces, &sender.execution.namespaces);
+    let shared = |own: u32, senders: u32| own != 0 && own == senders;
+    HostNamespaces {
+        pid: shared(own.pid, senders.pid),
+        network: shared(own.network, senders.network),
+        ipc: shared(own.ipc, senders.ipc),
+        ..HostNamespaces::default()
+    }
 }
 
 /// The nearest ancestor outside the container.

@@ -1,7 +1,7 @@
 //! What the node knows of its sockets: who listens where, and under which name an address was asked for.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroUsize,
     sync::Arc,
 };
@@ -19,7 +19,7 @@ const NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not 0");
 /// Who listens where. An accepted connection belongs to its listener's owner: the kernel accepts it while some other
 /// process runs.
 #[derive(Debug)]
-pub struct Listeners(LruCache<(u32, u16), Vec<(IpAddr, ProcessKey)>>);
+pub struct Listeners(LruCache<(u32, SocketAddr), ProcessKey>);
 
 impl Default for Listeners {
     fn default() -> Self {
@@ -30,21 +30,21 @@ impl Default for Listeners {
 impl Listeners {
     /// A socket listens.
     pub fn learn(&mut self, listener: &Listener) {
-        let Some(process) = listener.owner.process else { return };
-        let place = (listener.owner.network_namespace, listener.address.port());
-        let ip = listener.address.ip();
-        let owners = self.0.get_or_insert_mut(place, Vec::new);
-        owners.retain(|(address, _)| *address != ip);
-        owners.push((ip, process));
+        if let Some(process) = listener.owner.process {
+            self.0
+                .put((listener.owner.network_namespace, listener.address), process);
+        }
     }
 
     /// Who owns what is connected at that address of that network namespace: the one that listens there, or on all
     /// addresses.
     pub fn owner(&mut self, network_namespace: u32, local: SocketAddr) -> Option<ProcessKey> {
-        let owners = self.0.get(&(network_namespace, local.port()))?;
-        let exact = owners.iter().find(|(address, _)| *address == local.ip());
-        let any = || owners.iter().find(|(address, _)| address.is_unspecified());
-        exact.or_else(any).map(|(_, process)| *process)
+        let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let mut places = [local.ip()]
+            .into_iter()
+            .chain(any)
+            .map(|ip| SocketAddr::new(ip, local.port()));
+        places.find_map(|place| self.0.get(&(network_namespace, place)).copied())
     }
 }
 

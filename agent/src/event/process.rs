@@ -113,12 +113,14 @@ pub struct Execution {
 
 /// What kind of file an executable is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts about a file")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a file")]
 pub struct ExeFlags {
     /// No directory holds it any more.
     pub deleted: bool,
     /// It never had a path: made by `memfd_create`.
     pub memfd: bool,
+    /// Its path was too long to be told: the beginning is missing.
+    pub path_cut: bool,
     /// It lies on an overlay file system (as containers' images do) …
     pub overlay: bool,
     /// … in the upper layer: it was added or changed after the image was made.

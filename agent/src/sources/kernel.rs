@@ -189,7 +189,7 @@ fn attach_program(program: &mut Program, hook: Hook, cgroups: Result<&std::fs::F
 /// cgroup, also where containers live in version 1 hierarchies.
 fn cgroup_root() -> Result<std::fs::File> {
     use rustix::{
-        fs::{Mode, OFlags, openat},
+        fs::{Mode, OFlags, fstat, openat},
         mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
     };
     let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC).context("no unified cgroups in this kernel")?;
@@ -201,8 +201,16 @@ fn cgroup_root() -> Result<std::fs::File> {
         OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
+    let inode = fstat(&root)?.st_ino;
+    ensure!(
+        inode == ROOT_INODE,
+        "the agent is in a cgroup namespace of its own and sees no other cgroup"
+    );
     Ok(root.into())
 }
+
+/// The inode of the root folder of a whole hierarchy; that of a cgroup namespace is its own cgroup's.
+const ROOT_INODE: u64 = 1;
 
 /// The verifier's log runs over many lines, of which the last that says anything tells the reason.
 fn one_line(error: &anyhow::Error) -> String {

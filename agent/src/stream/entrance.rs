@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     enrich::{Node, Step, hold::Waiting},
-    event::{Event, Kind},
+    event::{Container, Event, Kind, Metadata},
     observed::Observed,
     sources::runtime_files,
 };
@@ -60,16 +60,7 @@ impl Entrance {
                 }
             }
             Step::Undescribed(container, observed) => {
-                let pid = observed.process.as_ref().map_or(0, |process| process.key.pid);
-                let question = runtime_files::Question {
-                    id: Arc::clone(&container.id),
-                    runtime: container.runtime.clone(),
-                    pid,
-                };
-                if let Some(files) = &self.files {
-                    // A helper that is that far behind will not be missed: kernel facts are enough for every rule.
-                    let _ = files.try_send(question);
-                }
+                self.ask_files(&container, &observed);
                 ready.push(observed);
             }
         }
@@ -78,8 +69,18 @@ impl Entrance {
     /// What has waited long enough goes on without the facts that did not come.
     pub fn overdue(&mut self, now: Instant, ready: &mut Vec<Observed>) {
         let expired = self.standing.expired(now).into_iter().chain(self.waiting.expired(now));
-        for (id, observed) in expired {
-            ready.push(self.node.resume(&id, observed));
+        for (id, observed) in expired.collect::<Vec<_>>() {
+            let observed = self.node.resume(&id, observed);
+            if let Some(container) = observed
+                .container
+                .as_ref()
+                .filter(|known| known.metadata == Metadata::Pending)
+            {
+                self.ask_files(container, &observed);
+            }
+            ready.push(observed);
+            // Later events of this container pass at once from now on, so those that wait must not come after them.
+            self.release(&id, ready);
         }
     }
 
@@ -99,5 +100,71 @@ impl Entrance {
         for observed in released {
             ready.push(self.node.resume(id, observed));
         }
+    }
+
+    /// Has the runtimes' own files looked at, for what no runtime tells.
+    fn ask_files(&self, container: &Container, observed: &Observed) {
+        let question = runtime_files::Question {
+            id: Arc::clone(&container.id),
+            runtime: container.runtime.clone(),
+            pid: observed.process.as_ref().map_or(0, |process| process.key.pid),
+        };
+        if let Some(files) = &self.files {
+            // A helper that is that far behind will not be missed: kernel facts are enough for every rule.
+            let _ = files.try_send(question);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::event::{Exec, Execution, ProcessKey, RuntimeState};
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn event(startup: bool, kind: Kind) -> Event {
+        Event {
+            time: Timestamp::UNIX_EPOCH,
+            startup,
+            kind,
+            given: None,
+        }
+    }
+
+    /// An execution in a container of which Docker, though connected, tells nothing.
+    fn check(startup: bool, waits: Duration) {
+        let start = Instant::now();
+        let (mut entrance, mut ready) = (Entrance::new(None), Vec::new());
+        let docker = RuntimeState {
+            name: "docker",
+            connected: true,
+        };
+        entrance.admit(event(false, Kind::Runtime(docker)), start, &mut ready);
+        let execution = Execution {
+            cgroup: format!("/docker/{ID}").into(),
+            ..Execution::default()
+        };
+        let exec = Exec {
+            process: ProcessKey { pid: 2, start: 2 },
+            parent: ProcessKey::default(),
+            execution: Arc::new(execution),
+        };
+        entrance.admit(event(startup, Kind::Exec(Box::new(exec))), start, &mut ready);
+        assert_eq!(entrance.next_deadline(), Some(start + waits));
+        entrance.overdue(start + waits.saturating_sub(Duration::from_millis(1)), &mut ready);
+        assert!(ready.is_empty() && entrance.is_waiting());
+        entrance.overdue(start + waits, &mut ready);
+        assert!(ready.len() == 1 && !entrance.is_waiting());
+    }
+
+    #[test]
+    fn what_stood_before_the_agent_has_more_patience() {
+        check(false, Duration::from_millis(500));
+        check(true, Duration::from_secs(5));
     }
 }

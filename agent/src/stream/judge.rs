@@ -102,7 +102,7 @@ impl Judge {
         self.outstanding
     }
 
-    /// Has a listener looked at. Where nobody can look, that is the answer.
+    /// Has a listener looked at. Where nobody can look, or whoever can has too much to look at, that is the answer.
     fn ask(&mut self, observed: &Observed) {
         let Kind::Listen(listener) = &observed.event.kind else {
             return;
@@ -111,27 +111,26 @@ impl Judge {
             // Whatever a rule says: an answer is not asked about again, or there would be no end to it.
             return;
         }
-        let Some(probe) = &self.probe else {
-            let mut event = observed.event.clone();
-            if let Kind::Listen(listener) = &mut event.kind {
-                listener.finding = Some(docker_probe::UNKNOWN.into());
-            }
-            if let Some(given) = &mut event.given {
-                given.insert("listener.finding".into(), docker_probe::UNKNOWN.into());
-            }
-            return self.judge(Observed {
-                event,
-                ..observed.clone()
-            });
-        };
         let question = docker_probe::Question {
             owner: listener.owner,
             address: listener.address,
             startup: observed.event.startup,
         };
-        // A helper that is that far behind has more listeners to look at than a node should have.
-        if probe.try_send(question).is_ok() {
+        if self
+            .probe
+            .as_ref()
+            .is_some_and(|probe| probe.try_send(question).is_ok())
+        {
             self.outstanding += 1;
+            return;
         }
+        let mut unanswered = observed.clone();
+        if let Kind::Listen(listener) = &mut unanswered.event.kind {
+            listener.finding = Some(docker_probe::UNKNOWN.into());
+        }
+        if let Some(given) = &mut unanswered.event.given {
+            given.insert("listener.finding".into(), docker_probe::UNKNOWN.into());
+        }
+        self.judge(unanswered);
     }
 }

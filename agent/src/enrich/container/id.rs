@@ -68,6 +68,18 @@ fn id_in_name(name: &str) -> Option<(&str, &'static str)> {
     })
 }
 
+/// Of a process's paths in the unified and in a version 1 hierarchy the one that names its container, else the one that
+/// says more. A runtime need not move its containers in both.
+pub fn telling(unified: Box<str>, legacy: Box<str>) -> Box<str> {
+    let depth = |path: &str| path.split('/').filter(|name| !name.is_empty()).count();
+    let worth = |path: &str| (container_id(path).is_some(), depth(path));
+    if worth(&legacy) > worth(&unified) {
+        legacy
+    } else {
+        unified
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,7 +35,8 @@ fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
     let asker: SocketOwner = decoder.read(bytes.get(offset_of!(DnsRecord, owner)..)?)?;
     let server: [u8; 16] = decoder.read(bytes.get(offset_of!(DnsRecord, server)..)?)?;
     let family: u16 = decoder.read(bytes.get(offset_of!(DnsRecord, family)..)?)?;
-    let message = bytes.get(offset_of!(DnsRecord, message)..)?;
+    let length: u16 = decoder.read(bytes.get(offset_of!(DnsRecord, length)..)?)?;
+    let message = bytes.get(offset_of!(DnsRecord, message)..)?.get(..length.into())?;
     let Some(mut dns) = parse(message) else {
         decoder.broken += 1;
         return None;

@@ -10,6 +10,7 @@ use agent_ebpf::socket::{AF_INET, AF_INET6};
 use rustc_hash::FxHashMap;
 
 use super::{Decoder, Hook, Sensor, decode::key};
+use crate::enrich::container::telling;
 use crate::event::{
     Capabilities, Credentials, Descriptor, Event, ExeFlags, Exec, Execution, Kind, Namespaces, ProcessKey, Seccomp,
 };
@@ -87,15 +88,19 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
     let mut texts = Texts {
         rest: &bytes[size_of::<ExecRecord>()..],
     };
-    let exe = texts.take(record.exe_length)?;
-    let directory = texts.take(record.directory_length)?;
-    let invoked = texts.take(record.invoked_length)?;
     let cgroup = texts.take(record.cgroup_length)?;
     let cgroup_v1 = texts.take(record.cgroup_v1_length)?;
+    let invoked = texts.take(record.invoked_length)?;
+    let exe = texts.take(record.exe_length)?;
+    let directory = texts.take(record.directory_length)?;
     let arguments = texts.take(record.arguments_length)?;
     let process = key(record.process);
 
-    let more = decoder.chunks.take(ARGUMENTS_TAG, process);
+    // Parts that an earlier execution of this process left, whose record was lost, are not this one's.
+    let more = decoder
+        .chunks
+        .take(ARGUMENTS_TAG, process)
+        .filter(|_| record.arguments_total > INLINE_ARGUMENTS);
     let read = arguments.len() + more.as_ref().map_or(0, Vec::len);
     let invoked: Box<str> = lossy(until_nul(invoked));
     let execution = Execution {
@@ -163,6 +168,7 @@ fn exe_flags(record: &ExecRecord, names: &[u8]) -> ExeFlags {
     ExeFlags {
         deleted: record.links == 0 && record.inode != 0 && record.flags & EXE_NAMELESS == 0,
         memfd: record.flags & EXE_NAMELESS != 0 && names.starts_with(b"memfd:"),
+        path_cut: record.flags & EXE_CUT != 0,
         overlay: record.flags & EXE_OVERLAY != 0,
         upper_layer: record.flags & EXE_UPPER != 0,
     }
@@ -199,14 +205,9 @@ fn command_line(inline: &[u8], more: Option<&[u8]>) -> Box<str> {
     }
 }
 
-/// Of the two hierarchies' paths the one that names a container: the deeper one, the unified one when they are equal.
+/// Of the two hierarchies' paths the one that tells most, the unified one if both do.
 fn telling_cgroup(unified: &[u8], legacy: &[u8]) -> Box<str> {
-    let depth = |names: &[u8]| names.split(|byte| *byte == 0).count();
-    path(if depth(legacy) > depth(unified) {
-        legacy
-    } else {
-        unified
-    })
+    telling(path(unified), path(legacy))
 }
 
 fn credentials(record: &ExecRecord) -> Credentials {

@@ -1,6 +1,7 @@
 //! Reads the ring: a thread of its own, which polls while events flow and sleeps while none do.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +20,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-use tracing::error;
+use tokio::sync::oneshot;
 
 use super::Decoder;
 use crate::{
@@ -73,20 +74,25 @@ impl Reader {
         events
     }
 
-    /// Starts the thread that reads until `stop` is set or the stream has ended.
-    pub fn spawn(self, decoder: Decoder, events: Sender, stop: Arc<AtomicBool>) -> Result<thread::JoinHandle<()>> {
+    /// Starts the thread that reads until `stop` is set or the stream has ended. What comes back resolves with the reason
+    /// if it ends otherwise: the agent is blind then.
+    pub fn spawn(self, decoder: Decoder, events: Sender, stop: Arc<AtomicBool>) -> Result<oneshot::Receiver<String>> {
+        let (failed, failure) = oneshot::channel();
         let run = move || {
-            if let Err(reason) = self.run(decoder, &events, &stop) {
-                error!(
-                    reason = format!("{reason:#}"),
-                    "the kernel's events cannot be read any more"
-                );
-            }
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| self.run(decoder, &events, &stop)));
+            let reason = match ended {
+                Ok(Ok(())) => return,
+                Ok(Err(reason)) => format!("{reason:#}"),
+                Err(_) => "the reader panicked".to_owned(),
+            };
+            // Fails only where nobody waits, because the agent ends.
+            let _ = failed.send(reason);
         };
         thread::Builder::new()
             .name("kernel-ring".into())
             .spawn(run)
-            .context("cannot start a thread")
+            .context("cannot start a thread")?;
+        Ok(failure)
     }
 
     fn run(mut self, mut decoder: Decoder, events: &Sender, stop: &AtomicBool) -> Result<()> {

@@ -15,6 +15,7 @@ use procfs::{
 
 use super::socket::Sockets;
 use crate::{
+    enrich::container::telling,
     event::{Capabilities, Credentials, Descriptor, ExeFlags, Execution, Namespaces, ProcessKey, Seccomp},
     sources::kernel::kubernetes_api,
 };
@@ -57,8 +58,9 @@ impl Snapshot {
                 start: stat.starttime,
             },
             parent: stat.ppid.unsigned_abs(),
-            seen: Timestamp::now(),
             execution: execution(process, &stat, &status, namespaces, &targets, sockets),
+            // After all has been read: what the process runs from now on, the kernel reports.
+            seen: Timestamp::now(),
             sockets: held,
         };
         Ok(Some(snapshot))
@@ -140,6 +142,7 @@ fn exe(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> (Box<
     let file = ExeFlags {
         deleted: deleted && !memfd,
         memfd,
+        path_cut: false,
         overlay: upper.is_some(),
         upper_layer: upper.is_some_and(|upper| upper.join(path.trim_start_matches('/')).exists()),
     };
@@ -250,17 +253,11 @@ fn cgroup(process: &Process) -> (Box<str>, u64) {
     let legacy = lines()
         .find(|(controllers, _)| is_v1(controllers))
         .map_or("/", |(_, path)| path);
-    let depth = |path: &str| path.split('/').filter(|name| !name.is_empty()).count();
-    let telling = if depth(legacy) > depth(unified) {
-        legacy
-    } else {
-        unified
-    };
     let folder = |mount: &str| fs::metadata(format!("{mount}{unified}")).ok();
     let id = folder("/sys/fs/cgroup/unified")
         .or_else(|| folder("/sys/fs/cgroup"))
         .map_or(0, |folder| folder.st_ino());
-    (telling.into(), id)
+    (telling(unified.into(), legacy.into()), id)
 }
 
 /// A device number as the kernel keeps it; `stat` gives it in the C library's form.
