@@ -26,7 +26,7 @@ id: 2c1b5f0e-5f5c-4b1e-9a1f-5d7f6e1f0c11
 logsource: {product: linux, category: process_creation}
 detection:
     marked:
-        CommandLine|startswith: 'true storm-marker '
+        CommandLine: 'true storm-marker PID'
     condition: marked
 level: high
 ";
@@ -36,7 +36,7 @@ fn a_storm_is_seen_whole_and_costs_no_memory() {
     let Some(gust) = Gust::new() else { return };
     let folder = tempfile::tempdir().unwrap();
     let rule = folder.path().join("storm.yml");
-    fs::write(&rule, RULE).unwrap();
+    fs::write(&rule, RULE.replace("PID", &std::process::id().to_string())).unwrap();
     let agent = ToFile::start(&[
         "--format",
         "falco",

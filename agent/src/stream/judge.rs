@@ -107,6 +107,10 @@ impl Judge {
         let Kind::Listen(listener) = &observed.event.kind else {
             return;
         };
+        if listener.finding.is_some() {
+            // Whatever a rule says: an answer is not asked about again, or there would be no end to it.
+            return;
+        }
         let question = docker_probe::Question {
             owner: listener.owner,
             address: listener.address,
@@ -123,6 +127,9 @@ impl Judge {
         let mut unanswered = observed.clone();
         if let Kind::Listen(listener) = &mut unanswered.event.kind {
             listener.finding = Some(docker_probe::UNKNOWN.into());
+        }
+        if let Some(given) = &mut unanswered.event.given {
+            given.insert("listener.finding".into(), docker_probe::UNKNOWN.into());
         }
         self.judge(unanswered);
     }
