@@ -60,7 +60,6 @@ enum Command {
     Explain(explain::Arguments),
     Rules(rules::Arguments),
     Doctor(doctor::DoctorArgs),
-    #[command(hide = true)]
     Generate(generate::GenerateArgs),
 }
 
