@@ -31,7 +31,7 @@ fn a_listener_is_seen_on_ipv4_and_ipv6() {
             let event = agent.wait_for_event("listener", |event| {
                 is(
                     event,
-                    &json!({"category": "network_listen", "SourceIp": ip, "SourcePort": port}),
+                    &json!({"category": "network_listen", "SourceIp": ip, "SourcePort": port, "ProcessId": own_pid()}),
                 )
             });
             assert_eq!(event["ProcessId"], own_pid(), "{event:#}");
@@ -51,7 +51,7 @@ fn a_connection_is_seen_at_both_ends_and_each_end_has_its_owner() {
             let (mut accepted, from) = listener.accept().unwrap();
             accepted.shutdown(std::net::Shutdown::Write).unwrap();
             let connect = agent.wait_for_event("connect", |event| {
-                let expected = json!({"category": "network_connection", "Initiated": true, "DestinationPort": port});
+                let expected = json!({"category": "network_connection", "Initiated": true, "DestinationPort": port, "ProcessId": client.id()});
                 is(event, &expected)
             });
             assert_eq!(
@@ -60,7 +60,7 @@ fn a_connection_is_seen_at_both_ends_and_each_end_has_its_owner() {
                 "{connect:#}"
             );
             let accept = agent.wait_for_event("accept", |event| {
-                let expected = json!({"category": "network_connection", "Initiated": false, "DestinationPort": port});
+                let expected = json!({"category": "network_connection", "Initiated": false, "DestinationPort": port, "ProcessId": own_pid()});
                 is(event, &expected)
             });
             assert_eq!(
@@ -84,7 +84,7 @@ fn a_refused_connection_is_seen() {
         let event = agent.wait_for_event("connect", |event| {
             is(
                 event,
-                &json!({"category": "network_connection", "DestinationIp": text(refused.ip())}),
+                &json!({"category": "network_connection", "DestinationIp": text(refused.ip()), "ProcessId": own_pid()}),
             )
         });
         assert_eq!(
@@ -131,12 +131,13 @@ fn the_first_datagram_to_a_place_is_seen_once() {
 
 #[test]
 fn a_question_and_its_answer_are_seen_and_name_the_connection() {
+    let name = format!("www-{}.tocsin.test", own_pid());
     let agent = Tocsin::record(&[]);
     in_own_network(|| {
-        resolve("www.tocsin.test", address(9));
+        resolve(&name, address(9));
         assert!(TcpStream::connect((address(9), 80)).is_err());
     });
-    let asked = json!({"category": "dns_query", "QueryName": "www.tocsin.test", "QueryType": "A"});
+    let asked = json!({"category": "dns_query", "QueryName": name, "QueryType": "A"});
     let question = agent.wait_for_event("question", |event| is(event, &asked) && event["dns.answer"] == false);
     assert_eq!(question["ProcessId"], own_pid(), "{question:#}");
     let answer = agent.wait_for_event("answer", |event| is(event, &asked) && event["dns.answer"] == true);
@@ -144,7 +145,7 @@ fn a_question_and_its_answer_are_seen_and_name_the_connection() {
     agent.wait_for_event("named connection", |event| {
         is(
             event,
-            &json!({"DestinationIp": text(address(9)), "DestinationHostname": "www.tocsin.test"}),
+            &json!({"DestinationIp": text(address(9)), "DestinationHostname": name}),
         )
     });
 }
@@ -172,7 +173,7 @@ fn io_uring_hides_no_connection() {
         let event = agent.wait_for_event("connect", |event| {
             is(
                 event,
-                &json!({"category": "network_connection", "Initiated": true, "DestinationPort": target.port()}),
+                &json!({"category": "network_connection", "Initiated": true, "DestinationPort": target.port(), "ProcessId": own_pid()}),
             )
         });
         assert_eq!(

@@ -21,22 +21,12 @@ const MARKED: u64 = 20;
 /// How much a table or two may still grow once the storm has blown for a while.
 const GROWTH: u64 = 4 << 20;
 
-const RULE: &str = "title: Storm
-id: 2c1b5f0e-5f5c-4b1e-9a1f-5d7f6e1f0c11
-logsource: {product: linux, category: process_creation}
-detection:
-    marked:
-        CommandLine: 'true storm-marker PID'
-    condition: marked
-level: high
-";
-
 #[test]
 fn a_storm_is_seen_whole_and_costs_no_memory() {
     let Some(gust) = Gust::new() else { return };
     let folder = tempfile::tempdir().unwrap();
     let rule = folder.path().join("storm.yml");
-    fs::write(&rule, RULE.replace("PID", &std::process::id().to_string())).unwrap();
+    fs::write(&rule, rule_text()).unwrap();
     let agent = ToFile::start(&[
         "--format",
         "falco",
@@ -166,6 +156,16 @@ impl Gust {
         command.arg0("true").args([word, &std::process::id().to_string()]);
         assert!(command.status().unwrap().success());
     }
+}
+
+/// A rule about this process's marked executions: the same test may run elsewhere on the machine.
+fn rule_text() -> String {
+    format!(
+        "title: Storm\nid: 2c1b5f0e-5f5c-4b1e-9a1f-5d7f6e1f0c11\nlevel: high\n\
+         logsource: {{product: linux, category: process_creation}}\n\
+         detection: {{marked: {{CommandLine: 'true storm-marker {}'}}, condition: marked}}\n",
+        std::process::id()
+    )
 }
 
 /// Alerts that hold that text.
