@@ -28,6 +28,7 @@ mod ssh;
 mod corpus;
 mod failures;
 mod host;
+mod paths;
 mod quiet;
 mod reload;
 mod sigma;
