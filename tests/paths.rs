@@ -44,12 +44,18 @@ fn a_long_working_directory_displaces_nothing() {
     let filler = "x".repeat(6000);
     // The same program by a path of a thousand bytes.
     let roundabout = PathBuf::from(format!("{}{}", "/.".repeat(450), dropped.text()));
-    deep_below(folder.path(), &"d".repeat(255), 63, || run(&roundabout, &[&marker, &filler]));
+    deep_below(folder.path(), &"d".repeat(255), 63, || {
+        run(&roundabout, &[&marker, &filler])
+    });
     let event = agent.wait_for_event(&marker, of_marker(&marker));
     assert_eq!(event["Image"], dropped.text());
     let line = event["CommandLine"].as_str().unwrap();
     assert!(line.starts_with(roundabout.to_str().unwrap()) && line.ends_with(&filler));
-    assert!(event["process.cgroup"].as_str().is_some_and(|path| path.starts_with('/')));
+    assert!(
+        event["process.cgroup"]
+            .as_str()
+            .is_some_and(|path| path.starts_with('/'))
+    );
 }
 
 #[test]
