@@ -9,6 +9,7 @@ mod dockerd;
 mod fixtures;
 mod network;
 mod ocsf;
+mod podman;
 mod programs;
 mod runc;
 mod tls;

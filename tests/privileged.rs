@@ -5,12 +5,15 @@ use serde_json::json;
 use crate::{
     dockerd::Dockerd,
     ocsf::{activity, brief, command_line, container_id, fact, title},
+    podman::Podman,
     runc::{Bundle, Users},
     tocsin::Tocsin,
-    watch::{Subject, Watch},
+    watch::{Subject, Watch, titles_about},
 };
 
 const TITLE: &str = "Privileged Container Detected";
+/// A user that no machine has an account or subordinate users for.
+const ROOTLESS: u32 = 65533;
 
 #[test]
 fn a_privileged_container_is_told_from_its_twins() {
@@ -66,6 +69,30 @@ fn all_capabilities_of_a_user_namespace_are_not_privilege() {
     for alert in watch.told.alerts().iter().chain(&watch.untold.alerts()) {
         let about_unshare = title(alert) == TITLE && command_line(alert).contains(&marker);
         assert!(!about_unshare, "{}", brief(alert));
+    }
+}
+
+#[test]
+fn privilege_in_a_rootless_podman_is_not_privilege_on_the_node() {
+    let (Some(rootful), Some(rootless)) = (Podman::of_root(), Podman::of_user(ROOTLESS)) else {
+        return;
+    };
+    let without_docker = ["--docker-socket", "/nonexistent"];
+    let (agent, recording) = (Tocsin::start(&without_docker), Tocsin::record(&without_docker));
+    let cases = [(rootful, true, [TITLE].as_slice()), (rootless, false, &[])];
+    let ran = cases.map(|(podman, on_node, titles)| (podman.run_to_end(&["--privileged"], &["true"]), on_node, titles));
+
+    for (id, on_node, _) in &ran {
+        let event = recording.wait_for_event("execution in the container", |event| {
+            event["container.id"] == **id && event["CommandLine"] == "true"
+        });
+        let facts = ["process.host_user_namespace", "process.full_capabilities"].map(|name| &event[name]);
+        assert_eq!(facts, [&json!(on_node); 2], "{event:#}");
+        assert_eq!(event["process.seccomp"], "disabled", "{event:#}");
+    }
+    let alerts = agent.alerts_after_quiet();
+    for (id, _, titles) in &ran {
+        assert_eq!(titles_about(&alerts, id), *titles);
     }
 }
 
