@@ -15,6 +15,10 @@ use tempfile::TempDir;
 
 use crate::fixtures;
 
+/// Where the packages are mounted while podman runs.
+const PACKAGES: &str = "/run/packages";
+const LIBRARIES: &str = "/run/packages/usr/lib/x86_64-linux-gnu";
+
 /// Podman as one user has it.
 pub(crate) struct Podman {
     user: u32,
@@ -40,7 +44,7 @@ impl Podman {
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir()
             .unwrap();
-        for name in ["packages", "rootfs", "home", "run", "storage"] {
+        for name in ["rootfs", "home", "run", "storage"] {
             let path = folder.path().join(name);
             fs::create_dir(&path).unwrap();
             chown(&path, Some(user), Some(user)).unwrap();
@@ -71,8 +75,9 @@ impl Podman {
             "--cgroup-parent",
             &self.cgroup.path(),
         ]);
-        // More than one's own limits, which podman asks for, not every root may give.
-        run.args(["--network", "none", "--ulimit", "host"]).args(options);
+        // Podman asks for more than one's own limits, which not every root may give, and for one that not every cgroup has.
+        run.args(["--network", "none", "--ulimit", "host", "--pids-limit", "0"])
+            .args(options);
         run.args(["--rootfs", &at("rootfs")]).args(command);
         let output = run.stdin(Stdio::null()).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -81,13 +86,15 @@ impl Podman {
     }
 
     /// With processes of its own, none of which outlives it, and mounts of its own: over the folders where it would
-    /// leave files, and of its packages, since its user may not reach this checkout.
+    /// leave files, and of its packages, since its user may not reach this checkout, nor is a temporary folder the
+    /// place for programs.
     fn podman(&self) -> Command {
         let folder = self.folder.path();
         let prepare = r#"
             mount -t tmpfs tmpfs /run
             mount -t tmpfs tmpfs /dev/shm
-            mount --bind "$1" "$2"
+            mkdir "$1"
+            mount --bind "$2" "$1"
             for own in $3; do echo $$ >"$own/cgroup.procs"; done
             shift 3
             "$@""#;
@@ -95,15 +102,15 @@ impl Podman {
         command.args(["--mount", "--propagation", "private"]);
         command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
         command.args(["sh", "-euc", prepare, "sh"]);
-        command.arg(&self.fixture).arg(folder.join("packages"));
+        command.arg(PACKAGES).arg(&self.fixture);
         command.arg(self.cgroup.managers());
         let user = self.user.to_string();
         command.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
-        command.arg(folder.join("packages/usr/bin/podman"));
+        command.arg(format!("{PACKAGES}/usr/bin/podman"));
         command.current_dir(folder).env_clear();
         command
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("LD_LIBRARY_PATH", libraries(folder))
+            .env("LD_LIBRARY_PATH", LIBRARIES)
             .env("CONTAINERS_CONF", folder.join("containers.conf"))
             .env("HOME", folder.join("home"))
             .env("XDG_RUNTIME_DIR", folder.join("run"));
@@ -173,26 +180,19 @@ impl Drop for Delegated {
 
 /// What options do not say. Conmon runs podman again at the container's end, and passes on no environment by itself.
 fn configuration(folder: &Path) -> String {
-    let at = |name: &str| folder.join(name).display().to_string();
+    let networks = folder.join("home/networks");
     format!(
         r#"[engine]
 cgroup_manager = "cgroupfs"
 events_logger = "none"
 runtime = "runc"
-conmon_path = ["{}"]
-conmon_env_vars = ["LD_LIBRARY_PATH={}"]
+conmon_path = ["{PACKAGES}/usr/bin/conmon"]
+conmon_env_vars = ["LD_LIBRARY_PATH={LIBRARIES}"]
 [engine.runtimes]
-runc = ["{}"]
+runc = ["{PACKAGES}/usr/sbin/runc"]
 [network]
 network_config_dir = "{}"
 "#,
-        at("packages/usr/bin/conmon"),
-        libraries(folder).display(),
-        at("packages/usr/sbin/runc"),
-        at("home/networks"),
+        networks.display()
     )
-}
-
-fn libraries(folder: &Path) -> PathBuf {
-    folder.join("packages/usr/lib/x86_64-linux-gnu")
 }
