@@ -184,6 +184,9 @@ pub fn has_entered_container(process: &Process) -> bool {
     let Some(container) = process.container.as_deref() else {
         return false;
     };
+    if process.execution.entering {
+        return false;
+    }
     let mounts = |process: &Process| process.execution.namespaces.mount;
     let senders = outside(process, container).map(mounts);
     senders.is_none_or(|senders| senders == 0 || senders != mounts(process))

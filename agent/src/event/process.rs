@@ -106,6 +106,9 @@ pub struct Execution {
     pub cgroup_id: u64,
     /// Path of the cgroup that tells most: the unified hierarchy's, else a version 1 controller's.
     pub cgroup: Box<str>,
+    /// It stood when the agent started, and had not yet run a program of its own root file system: a runtime on its way
+    /// into a container, whose rights are not yet the container's.
+    pub entering: bool,
     /// Where the environment of a container's first process says that the Kubernetes API is
     /// (`KUBERNETES_SERVICE_HOST`).
     pub kubernetes_api: Option<(IpAddr, u16)>,

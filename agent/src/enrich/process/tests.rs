@@ -189,7 +189,12 @@ fn full_capabilities_are_measured_against_the_runtime() {
 
 #[test]
 fn the_runtime_on_its_way_has_not_entered_the_container() {
-    for (senders, own, expected) in [(1, 1, false), (1, 2, true), (0, 0, true)] {
+    for (senders, own, entering, expected) in [
+        (1, 1, false, false),
+        (1, 2, false, true),
+        (0, 0, false, true),
+        (1, 2, true, false),
+    ] {
         let seeing = |mount, exe: &str, cgroup: &str| {
             let namespaces = Namespaces {
                 mount,
@@ -204,7 +209,9 @@ fn the_runtime_on_its_way_has_not_entered_the_container() {
         table.exec(key(1), key(0), seeing(senders, "/usr/bin/runc", "/"));
         fork(&mut table, 1, 2);
         let cgroup = format!("/docker/{}", container());
-        let process = table.exec(key(2), key(1), seeing(own, "memfd:runc_cloned:/proc/self/exe", &cgroup));
-        assert_eq!(has_entered_container(&process), expected, "{senders} {own}");
+        let mut init = seeing(own, "memfd:runc_cloned:/proc/self/exe", &cgroup);
+        Arc::make_mut(&mut init).entering = entering;
+        let process = table.exec(key(2), key(1), init);
+        assert_eq!(has_entered_container(&process), expected, "{senders} {own} {entering}");
     }
 }

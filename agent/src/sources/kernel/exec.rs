@@ -123,6 +123,7 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         seccomp: seccomp(record.seccomp),
         stdio: record.stdio.map(descriptor),
         cgroup_id: record.cgroup_id,
+        entering: false,
         cgroup: telling_cgroup(cgroup, cgroup_v1),
         kubernetes_api: decoder
             .chunks

@@ -12,6 +12,7 @@ use procfs::{
     ProcResult,
     process::{FDTarget, Process, Stat, Status},
 };
+use rustix::time::{ClockId, clock_gettime};
 
 use super::socket::Sockets;
 use crate::{
@@ -117,6 +118,7 @@ fn execution(
         stdio: [0, 1, 2].map(|number| descriptor(targets, number, sockets)),
         cgroup_id,
         cgroup,
+        entering: is_young(stat) && !is_in_own_root(process, &link, metadata.as_ref()),
         kubernetes_api: (nested && pid_in_namespace == 1)
             .then(|| fs::read(proc_path(process, "environ")).ok())
             .flatten()
@@ -147,6 +149,21 @@ fn exe(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> (Box<
         upper_layer: upper.is_some_and(|upper| upper.join(path.trim_start_matches('/')).exists()),
     };
     (if memfd { path[1..].into() } else { path.into() }, file)
+}
+
+/// Ticks for which a process is young: a runtime takes far less to let its container go.
+const YOUNG: u64 = 1_000;
+
+fn is_young(stat: &Stat) -> bool {
+    let ticks = clock_gettime(ClockId::Boottime).tv_sec.unsigned_abs() * procfs::ticks_per_second();
+    ticks.saturating_sub(stat.starttime) < YOUNG
+}
+
+/// Whether the executable is a file that the process can see at that path.
+fn is_in_own_root(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> bool {
+    let inside = fs::metadata(proc_path(process, "root").join(link.strip_prefix("/").unwrap_or(link)));
+    let identity = |metadata: &fs::Metadata| (metadata.st_dev(), metadata.st_ino());
+    inside.is_ok_and(|inside| metadata.is_some_and(|metadata| identity(metadata) == identity(&inside)))
 }
 
 /// The folder on the node that holds what was changed in the process's root file system, if that is an overlay.
