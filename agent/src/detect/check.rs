@@ -96,6 +96,19 @@ struct Attributes {
     ask: Option<String>,
     #[serde(default)]
     subject: Vec<String>,
+    #[serde(default)]
+    compatibility: Vec<String>,
+}
+
+/// What a rule says by it.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// A match asks, rather than being an alert.
+    pub asks: Option<Ask>,
+    /// The fields that tell one subject from another.
+    pub subject: Vec<String>,
+    /// What others call the finding.
+    pub compatibility: Vec<String>,
 }
 
 impl Checker {
@@ -153,13 +166,13 @@ impl Checker {
         if !self.fields_are_carried(&collection, source, place) {
             return None;
         }
-        let (asks, subject) = self.attributes(&sigma.custom_attributes, place)?;
+        let said = self.attributes(&sigma.custom_attributes, place)?;
         let what = compile_rule(sigma);
         let what = what.map_err(|error| self.report(place, Severity::Error, "detection:", error.to_string()));
         self.parts[source as usize].rules.push(Checked {
             what: what.ok()?,
-            rule: describe(sigma, id, level, source, subject, place),
-            asks,
+            asks: said.asks,
+            rule: describe(sigma, id, level, source, said, place),
             place: place.clone(),
         });
         Some(source)
@@ -239,7 +252,7 @@ impl Checker {
         &mut self,
         attributes: &HashMap<String, yaml_serde::Value>,
         place: &Place,
-    ) -> Option<(Option<Ask>, Vec<String>)> {
+    ) -> Option<Said> {
         let written = attributes.get("tocsin").cloned();
         let written = match written.map(yaml_serde::from_value::<Attributes>).transpose() {
             Ok(written) => written.unwrap_or_default(),
@@ -253,20 +266,35 @@ impl Checker {
                 return None;
             }
         };
-        let Attributes { ask, subject } = written;
-        let Some(name) = ask else {
-            return Some((None, subject));
+        let Attributes {
+            ask,
+            subject,
+            compatibility,
+        } = written;
+        if let Some(id) = compatibility.iter().find(|id| !is_type_id(id)) {
+            let reason = format!("{id:?} is no alert type id: letters, digits, dots, dashes and underscores");
+            self.report(place, Severity::Error, "compatibility:", reason);
+            return None;
+        }
+        let asks = match ask {
+            Some(name) => Some(self.question(&name, place)?),
+            None => None,
         };
+        Some(Said {
+            asks,
+            subject,
+            compatibility,
+        })
+    }
+
+    /// The question of that name, if somebody answers it.
+    fn question(&mut self, name: &str, place: &Place) -> Option<Ask> {
         let asks = Ask::ALL.into_iter().find(|ask| ask.name() == name);
         if asks.is_none() {
-            self.report(
-                place,
-                Severity::Error,
-                "ask:",
-                format!("nobody answers the question {name}"),
-            );
+            let reason = format!("nobody answers the question {name}");
+            self.report(place, Severity::Error, "ask:", reason);
         }
-        asks.map(|ask| (Some(ask), subject))
+        asks
     }
 
     /// An override of nothing is most often a slip of the pen, or the rule went with an update: either is worth a word.
@@ -280,14 +308,13 @@ impl Checker {
     }
 }
 
-fn describe(
-    sigma: &SigmaRule,
-    id: Uuid,
-    level: Level,
-    log_source: LogSource,
-    subject: Vec<String>,
-    place: &Place,
-) -> Rule {
+/// Whether a text can be somebody's id of a kind of alert: it stands in lists parted by commas.
+fn is_type_id(id: &str) -> bool {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
+    !id.is_empty() && id.chars().all(allowed)
+}
+
+fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, said: Said, place: &Place) -> Rule {
     Rule {
         id,
         title: sigma.title.as_str().into(),
@@ -299,7 +326,8 @@ fn describe(
         references: sigma.references.clone(),
         false_positives: sigma.falsepositives.clone(),
         log_source,
-        subject,
+        subject: said.subject,
+        compatibility: said.compatibility,
         file: file_of(place),
     }
 }
