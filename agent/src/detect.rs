@@ -8,6 +8,7 @@ pub mod problem;
 pub mod logsource;
 pub mod overrides;
 pub mod expiry;
+pub mod lists;
 mod check;
 mod reference;
 mod family;
