@@ -2,6 +2,7 @@
 
 mod container;
 mod process;
+mod roles;
 mod socket;
 pub mod recorded;
 
@@ -16,8 +17,9 @@ pub use self::{
     },
     process::{
         Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey,
-        Seccomp,
+        Seccomp, WebWorker,
     },
+    roles::Roles,
     socket::{Connection, DnsMessage, Endpoint, Listener, Owner, Protocol},
 };
 

@@ -12,7 +12,8 @@ use rustc_hash::FxHashMap;
 use super::{Decoder, Hook, Sensor, decode::key};
 use crate::enrich::container::telling;
 use crate::event::{
-    Capabilities, Credentials, Descriptor, Event, ExeFlags, Exec, Execution, Kind, Namespaces, ProcessKey, Seccomp,
+    Capabilities, Credentials, Descriptor, Event, ExeFlags, Exec, Execution, Kind, Namespaces, ProcessKey, Roles,
+    Seccomp,
 };
 
 /// The sensor's row.
@@ -129,6 +130,7 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
             .chunks
             .take(ENVIRONMENT_TAG, process)
             .and_then(|bytes| kubernetes_api(&bytes)),
+        roles: Roles::default(),
     };
     let exec = Exec {
         process,

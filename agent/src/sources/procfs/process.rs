@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::socket::Sockets;
 use crate::{
     enrich::container::telling,
-    event::{Capabilities, Credentials, Descriptor, ExeFlags, Execution, Namespaces, ProcessKey, Seccomp},
+    event::{Capabilities, Credentials, Descriptor, ExeFlags, Execution, Namespaces, ProcessKey, Roles, Seccomp},
     sources::kernel::kubernetes_api,
 };
 
@@ -123,6 +123,7 @@ fn execution(
             .then(|| fs::read(proc_path(process, "environ")).ok())
             .flatten()
             .and_then(|environment| kubernetes_api(&environment)),
+        roles: Roles::default(),
     }
 }
 
