@@ -7,6 +7,7 @@ pub mod document;
 pub mod problem;
 pub mod logsource;
 pub mod overrides;
+pub mod lists;
 mod check;
 mod reference;
 mod family;

@@ -91,7 +91,7 @@ mod tests {
     fn each_matches_its_samples_and_no_near_miss() {
         let (documents, _) = Documents::read(&rules());
         let mut failures = Vec::new();
-        for file in rules() {
+        for file in rules().into_iter().filter(|file| documents.judge_by(&file.path)) {
             let outcome = run(samples(&file.path).unwrap_or_default(), &documents, &file.path);
             let samples = Path::new(&file.path).with_extension("jsonl");
             failures.extend(outcome.lacking().map(|what| format!("{}: {what}", samples.display())));

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, str::FromStr as _};
 
 use rsigma_eval::{CompiledRule, FieldSource, RuleFieldSet, compile_rule};
-use rsigma_parser::{CorrelationRule, FilterRule, SigmaCollection, SigmaRule};
+use rsigma_parser::{CorrelationRule, Detections, FilterRule, SigmaCollection, SigmaRule};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Ask, Rule,
     document::{Documents, Place, Placed},
-    logsource,
+    lists, logsource,
     overrides::Override,
     problem::{Problem, Severity},
     reference,
@@ -52,8 +52,9 @@ pub(super) fn check(documents: Documents) -> (Parts, Vec<Problem>) {
         correlations,
         filters,
         overrides,
+        lists,
     } = documents;
-    let mut checker = Checker::new(overrides);
+    let mut checker = Checker::new(overrides, lists::Known::of(&lists));
     for rule in rules {
         checker.rule(rule);
     }
@@ -71,6 +72,7 @@ pub(super) struct Checker {
     pub problems: Vec<Problem>,
     /// Everything that has a name or an id, in force or not, by both.
     pub known: FxHashMap<String, Vec<Known>>,
+    lists: lists::Known,
     ids: FxHashMap<Uuid, String>,
     overrides: FxHashMap<Uuid, Override>,
     override_places: Vec<Placed<Override>>,
@@ -97,7 +99,7 @@ struct Attributes {
 }
 
 impl Checker {
-    fn new(overrides: Vec<Placed<Override>>) -> Self {
+    fn new(overrides: Vec<Placed<Override>>, lists: lists::Known) -> Self {
         let mut by_id = FxHashMap::<Uuid, Override>::default();
         for Placed { what, .. } in &overrides {
             let merged = by_id.entry(what.id).or_insert(*what);
@@ -108,6 +110,7 @@ impl Checker {
             parts: Parts::default(),
             problems: Vec::new(),
             known: FxHashMap::default(),
+            lists,
             ids: FxHashMap::default(),
             overrides: by_id,
             override_places: overrides,
@@ -142,6 +145,7 @@ impl Checker {
         };
         let level = sigma.level.and_then(|level| Level::from_str(level.as_str()).ok());
         let level = self.overridden(id, level)?;
+        self.expand(&mut sigma.detection, place)?;
         let collection = SigmaCollection {
             rules: vec![sigma.clone()],
             ..SigmaCollection::new()
@@ -159,6 +163,16 @@ impl Checker {
             place: place.clone(),
         });
         Some(source)
+    }
+
+    /// Puts lists in the place of their names; `None`, and an error on record, if there is no such list.
+    pub(super) fn expand(&mut self, detections: &mut Detections, place: &Place) -> Option<()> {
+        let expanded = self.lists.expand(detections.named.values_mut());
+        let refuse = |name: String| {
+            let reason = format!("there is no list of the name {name}");
+            self.report(place, Severity::Error, &format!("%{name}%"), reason);
+        };
+        expanded.map_err(refuse).ok()
     }
 
     /// The id of what stands at a place, unless it cannot be told from others by it.

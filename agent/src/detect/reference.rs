@@ -173,7 +173,10 @@ fn resolve(checker: &mut Checker, name: &str, place: &Place, severity: Severity)
 
 /// Checks the filters, and gives each family those that concern it.
 pub(super) fn filters(checker: &mut Checker, filters: Vec<Placed<FilterRule>>) {
-    for filter in filters {
+    for mut filter in filters {
+        if checker.expand(&mut filter.what.detection, &filter.place).is_none() {
+            continue;
+        }
         let Placed { what, place } = &filter;
         let families: Vec<LogSource> = match what.logsource.as_ref().map(logsource::family) {
             None => LogSource::ALL.to_vec(),

@@ -281,6 +281,58 @@ fn a_filter_takes_its_exceptions_out() {
 }
 
 #[test]
+fn a_list_stands_for_its_values() {
+    let lists = |values: &str| format!("name: programs\nvars:\n    logins: {values}\n");
+    let rule = LOGIN.replace("Image: /bin/login", "Image|endswith|expand: '%logins%'");
+    let (mut rules, problems) = load_all(&[&rule, &lists("[/login]"), &lists("[/su]")]);
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(titles(&mut rules, &login("ada", 1)), ["Failed login"]);
+    let su = observed(r#"{"time":1,"category":"process_creation","Image":"/bin/su"}"#);
+    assert_eq!(
+        titles(&mut rules, &su),
+        ["Failed login"],
+        "the second list extends the first"
+    );
+    check(&[&rule], &["0.yml:6: there is no list of the name logins"], 0);
+    check(
+        &[&rule, &lists("[]")],
+        &[
+            "1.yml:3: the list logins is empty",
+            "0.yml:6: there is no list of the name logins",
+        ],
+        0,
+    );
+    check(
+        &[&lists("7")],
+        &["0.yml:3: not a file of lists: vars.logins: invalid type: integer `7`, expected a sequence"],
+        0,
+    );
+    let filter = "title: May\nlogsource: {product: linux, category: process_creation}\nfilter:\n    rules: any\n    who:\n        \
+                  User|expand: '%admins%'\n    condition: not who\n";
+    let admins = "name: people\nvars: {admins: [ada]}\n";
+    check(&[LOGIN, filter], &["1.yml:6: there is no list of the name admins"], 1);
+    let (mut rules, problems) = load_all(&[LOGIN, filter, admins]);
+    assert!(problems.is_empty(), "{problems:?}");
+    assert!(titles(&mut rules, &login("ada", 1)).is_empty());
+}
+
+#[test]
+fn wildcards_are_anchored_at_the_right_end() {
+    let cases = [
+        ("Image|endswith: '/log?n'", true),
+        ("Image|endswith: '/log?'", false),
+        ("Image|startswith: '/b?n/'", true),
+        ("Image|startswith: 'b?n/'", false),
+        ("Image|endswith: [/su, '/lo*n']", true),
+    ];
+    for (item, expected) in cases {
+        let (mut rules, problems) = load_all(&[&LOGIN.replace("Image: /bin/login", item)]);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(!titles(&mut rules, &login("ada", 1)).is_empty(), expected, "{item}");
+    }
+}
+
+#[test]
 fn an_override_switches_off_and_grades_otherwise() {
     let word = |rest: &str| format!("tocsin_override:\n  id: 11111111-1111-4111-8111-111111111111\n  {rest}\n");
     check(&[LOGIN, &word("enabled: false")], &[], 0);
