@@ -2,6 +2,7 @@
 
 mod container;
 mod process;
+mod roles;
 mod socket;
 pub mod recorded;
 
@@ -18,6 +19,7 @@ pub use self::{
         Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey,
         Seccomp,
     },
+    roles::Roles,
     socket::{Connection, DnsMessage, Endpoint, Listener, Owner, Protocol},
 };
 

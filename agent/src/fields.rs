@@ -146,6 +146,8 @@ pub const FIELDS: &[Field] = &[
     field("process.arguments_cut", PROCESS, "arguments were left out of CommandLine", |o| flag(run(o)?.command_line_cut)),
     fact("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on, in a container up to its first process", |o| list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.exe))),
     fact("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on, in a container up to its first process", |o| { list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.command_line)) }),
+    fact("process.roles", WITH_PROCESS, "what rules say that it is for: web-worker…", |o| list(run(o)?.roles.iter())),
+    fact("process.ancestor_roles", WITH_PROCESS, "roles of the parent, its parent, and so on, in a container up to its first process", ancestor_roles),
     field("container.id", IN_CONTAINER, "the container's full id", |o| { text(&container(o)?.id) }),
     field("container.metadata", IN_CONTAINER, "known, pending (the runtime did not answer in time) or unavailable (no runtime to ask)", |o| text(container(o)?.metadata.name())),
     field("container.runtime", IN_CONTAINER, "docker, containerd, cri-o or podman", |o| non_empty(&container(o)?.runtime)),
@@ -245,6 +247,20 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
         (run.script, "script"),
     ];
     list(kinds.into_iter().filter_map(|(holds, name)| holds.then_some(name)))
+}
+
+/// Each role once, of the nearest ancestor that has it.
+fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
+    let mut roles: Vec<&str> = Vec::new();
+    for role in process(observed)?
+        .ancestors_inside()
+        .flat_map(|ancestor| ancestor.execution.roles.iter())
+    {
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    list(roles.into_iter())
 }
 
 /// How far a listener's address can be reached.

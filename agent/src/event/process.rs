@@ -4,6 +4,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
+use super::Roles;
+
 /// A process for as long as the node is up: a pid alone comes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessKey {
@@ -112,6 +114,8 @@ pub struct Execution {
     /// Where the environment of a container's first process says that the Kubernetes API is
     /// (`KUBERNETES_SERVICE_HOST`).
     pub kubernetes_api: Option<(IpAddr, u16)>,
+    /// What rules say that it is for.
+    pub roles: Roles,
 }
 
 /// What kind of file an executable is.
