@@ -61,6 +61,8 @@ pub struct Rule {
     /// The fields that tell one subject of this rule from another, from the custom attribute `tocsin: {subject: […]}`;
     /// empty for those of its family ([`crate::alert::dedup`]).
     pub subject: Vec<String>,
+    /// A match is no alert but gives the event's process this role.
+    pub role: Option<Arc<str>>,
     /// The file it came from; `None` for a rule that is built in.
     pub file: Option<PathBuf>,
 }
@@ -86,6 +88,11 @@ pub enum Ask {
 impl Ask {
     /// Every question.
     pub const ALL: [Self; 1] = [Self::DockerApiProbe];
+
+    /// The question of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ask| ask.name() == name)
+    }
 
     /// As rules write it.
     pub fn name(self) -> &'static str {

@@ -100,6 +100,11 @@ impl Node {
         observed
     }
 
+    /// A rule gave a process a role: it, its forks, and below them all that asks for its ancestors' roles know it now.
+    pub fn learn_role(&mut self, process: &Process, role: &Arc<str>) {
+        process.execution.roles.add(role);
+    }
+
     fn process(&mut self, owner: Owner) -> Option<Arc<Process>> {
         self.processes.get(owner.process?).cloned()
     }

@@ -221,6 +221,7 @@ pub(crate) fn rule(title: &str, log_source: LogSource) -> Rule {
         false_positives: vec!["Installers that unpack themselves".to_owned()],
         log_source,
         subject: Vec::new(),
+        role: None,
         file: None,
     }
 }

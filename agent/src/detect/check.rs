@@ -1,6 +1,6 @@
 //! What must hold before a rule comes into force: an id of its own, a family of ours, fields that exist.
 
-use std::{collections::HashMap, path::PathBuf, str::FromStr as _};
+use std::{collections::HashMap, path::PathBuf, str::FromStr as _, sync::Arc};
 
 use rsigma_eval::{CompiledRule, FieldSource, RuleFieldSet, compile_rule};
 use rsigma_parser::{CorrelationRule, Detections, FilterRule, SigmaCollection, SigmaRule};
@@ -94,8 +94,20 @@ pub(super) struct Known {
 #[serde(deny_unknown_fields)]
 struct Attributes {
     ask: Option<String>,
+    role: Option<Arc<str>>,
     #[serde(default)]
     subject: Vec<String>,
+}
+
+/// What a match does, and what tells its subjects apart, as the custom attribute says.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// It asks, rather than being an alert.
+    pub asks: Option<Ask>,
+    /// It gives a role, rather than being an alert.
+    pub role: Option<Arc<str>>,
+    /// The fields that tell one subject from another.
+    pub subject: Vec<String>,
 }
 
 impl Checker {
@@ -153,13 +165,13 @@ impl Checker {
         if !self.fields_are_carried(&collection, source, place) {
             return None;
         }
-        let (asks, subject) = self.attributes(&sigma.custom_attributes, place)?;
+        let said = self.attributes(&sigma.custom_attributes, place)?;
         let what = compile_rule(sigma);
         let what = what.map_err(|error| self.report(place, Severity::Error, "detection:", error.to_string()));
         self.parts[source as usize].rules.push(Checked {
             what: what.ok()?,
-            rule: describe(sigma, id, level, source, subject, place),
-            asks,
+            asks: said.asks,
+            rule: describe(sigma, id, level, source, said, place),
             place: place.clone(),
         });
         Some(source)
@@ -239,7 +251,7 @@ impl Checker {
         &mut self,
         attributes: &HashMap<String, yaml_serde::Value>,
         place: &Place,
-    ) -> Option<(Option<Ask>, Vec<String>)> {
+    ) -> Option<Said> {
         let written = attributes.get("tocsin").cloned();
         let written = match written.map(yaml_serde::from_value::<Attributes>).transpose() {
             Ok(written) => written.unwrap_or_default(),
@@ -253,20 +265,22 @@ impl Checker {
                 return None;
             }
         };
-        let Attributes { ask, subject } = written;
-        let Some(name) = ask else {
-            return Some((None, subject));
-        };
-        let asks = Ask::ALL.into_iter().find(|ask| ask.name() == name);
-        if asks.is_none() {
-            self.report(
-                place,
-                Severity::Error,
-                "ask:",
-                format!("nobody answers the question {name}"),
-            );
+        let Attributes { ask, role, subject } = written;
+        let mut refuse = |near: &str, reason: String| self.report(place, Severity::Error, near, reason);
+        let asks = ask.as_deref().map(Ask::by_name);
+        match (&ask, asks, &role) {
+            (Some(name), Some(None), _) => refuse("ask:", format!("nobody answers the question {name}")),
+            (Some(_), _, Some(_)) => refuse("role:", "a rule either asks or gives a role".into()),
+            (_, _, Some(name)) if name.is_empty() => refuse("role:", "the role has no name".into()),
+            _ => {
+                return Some(Said {
+                    asks: asks.flatten(),
+                    role,
+                    subject,
+                });
+            }
         }
-        asks.map(|ask| (Some(ask), subject))
+        None
     }
 
     /// An override of nothing is most often a slip of the pen, or the rule went with an update: either is worth a word.
@@ -280,14 +294,7 @@ impl Checker {
     }
 }
 
-fn describe(
-    sigma: &SigmaRule,
-    id: Uuid,
-    level: Level,
-    log_source: LogSource,
-    subject: Vec<String>,
-    place: &Place,
-) -> Rule {
+fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, said: Said, place: &Place) -> Rule {
     Rule {
         id,
         title: sigma.title.as_str().into(),
@@ -299,7 +306,8 @@ fn describe(
         references: sigma.references.clone(),
         false_positives: sigma.falsepositives.clone(),
         log_source,
-        subject,
+        subject: said.subject,
+        role: said.role,
         file: file_of(place),
     }
 }

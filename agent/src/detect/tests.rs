@@ -368,6 +368,17 @@ fn a_rule_can_ask_instead_of_alerting() {
 }
 
 #[test]
+fn a_rule_can_give_a_role_instead_of_alerting() {
+    let giving = format!("{LOGIN}tocsin: {{role: door}}\n");
+    let (mut rules, problems) = load_all(&[&giving]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let found = rules.judge(&login("ada", 1));
+    assert_eq!(found[0].rule.role.as_deref(), Some("door"));
+    let both = format!("{LOGIN}tocsin: {{role: door, ask: docker-api-probe}}\n");
+    check(&[&both], &["0.yml:9: a rule either asks or gives a role"], 0);
+}
+
+#[test]
 fn a_match_names_its_fields() {
     let (mut rules, _) = load_all(&[LOGIN]);
     let found = rules.judge(&login("ada", 1));

@@ -151,6 +151,7 @@ fn kept(node: &Arc<Process>) -> Arc<Process> {
     let execution = Execution {
         command_line: command_line[..command_line.floor_char_boundary(KEPT_ARGUMENTS)].into(),
         command_line_cut: true,
+        roles: node.execution.roles.shared(),
         ..(*node.execution).clone()
     };
     Arc::new(Process {

@@ -8,10 +8,13 @@ use tokio::sync::mpsc;
 use crate::{
     alert::{Alert, Level, dedup::Dedup, log::Log},
     detect::{Ask, Rules},
-    event::Kind,
+    event::{Kind, Process},
     observed::Observed,
     sources::docker_probe,
 };
+
+/// Roles that rules gave to processes.
+pub type Roles = Vec<(Arc<Process>, Arc<str>)>;
 
 /// The last stage of a stream.
 #[derive(Debug)]
@@ -46,30 +49,33 @@ impl Judge {
         }
     }
 
-    /// Judges an event.
-    pub fn judge(&mut self, observed: Observed) {
+    /// Judges an event, and says which roles the rules give its process.
+    pub fn judge(&mut self, observed: Observed) -> Roles {
         if matches!(&observed.event.kind, Kind::Listen(listener) if listener.finding.is_some()) {
             self.outstanding = self.outstanding.saturating_sub(1);
         }
         let matches = self.rules.judge(&observed);
         if matches.is_empty() {
-            return;
+            return Roles::default();
         }
         let observed = Arc::new(observed);
+        let mut roles = Roles::default();
         let mut alerts = Vec::with_capacity(matches.len());
         for found in matches {
-            match found.asks {
-                Some(Ask::DockerApiProbe) => self.ask(&observed),
-                None if found.rule.level >= self.min_level => {
+            match (found.asks, &found.rule.role, &observed.process) {
+                (Some(Ask::DockerApiProbe), ..) => roles.extend(self.ask(&observed)),
+                (None, Some(role), Some(process)) => roles.push((Arc::clone(process), Arc::clone(role))),
+                (None, None, _) if found.rule.level >= self.min_level => {
                     alerts.push(Alert::new(found.rule, Arc::clone(&observed), found.matched));
                 }
-                None => {}
+                (None, ..) => {}
             }
         }
         self.raised = self.raised.max(alerts.iter().map(|alert| alert.rule.level).max());
         for alert in self.dedup.admit(alerts) {
             self.log.append(alert);
         }
+        roles
     }
 
     /// Judges by these rules from now on. What correlations have counted goes on.
@@ -103,13 +109,13 @@ impl Judge {
     }
 
     /// Has a listener looked at. Where nobody can look, or whoever can has too much to look at, that is the answer.
-    fn ask(&mut self, observed: &Observed) {
+    fn ask(&mut self, observed: &Observed) -> Roles {
         let Kind::Listen(listener) = &observed.event.kind else {
-            return;
+            return Roles::default();
         };
         if listener.finding.is_some() {
             // Whatever a rule says: an answer is not asked about again, or there would be no end to it.
-            return;
+            return Roles::default();
         }
         let question = docker_probe::Question {
             owner: listener.owner,
@@ -122,7 +128,7 @@ impl Judge {
             .is_some_and(|probe| probe.try_send(question).is_ok())
         {
             self.outstanding += 1;
-            return;
+            return Roles::default();
         }
         let mut unanswered = observed.clone();
         if let Kind::Listen(listener) = &mut unanswered.event.kind {
@@ -131,6 +137,6 @@ impl Judge {
         if let Some(given) = &mut unanswered.event.given {
             given.insert("listener.finding".into(), docker_probe::UNKNOWN.into());
         }
-        self.judge(unanswered);
+        self.judge(unanswered)
     }
 }

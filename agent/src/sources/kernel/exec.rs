@@ -126,11 +126,11 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         cgroup_id: record.cgroup_id,
         entering: false,
         cgroup: telling_cgroup(cgroup, cgroup_v1),
+        roles: Roles::default(),
         kubernetes_api: decoder
             .chunks
             .take(ENVIRONMENT_TAG, process)
             .and_then(|bytes| kubernetes_api(&bytes)),
-        roles: Roles::default(),
     };
     let exec = Exec {
         process,

@@ -119,11 +119,11 @@ fn execution(
         cgroup_id,
         cgroup,
         entering: is_young(stat) && !is_in_own_root(process, &link, metadata.as_ref()),
+        roles: Roles::default(),
         kubernetes_api: (nested && pid_in_namespace == 1)
             .then(|| fs::read(proc_path(process, "environ")).ok())
             .flatten()
             .and_then(|environment| kubernetes_api(&environment)),
-        roles: Roles::default(),
     }
 }
 
