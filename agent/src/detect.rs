@@ -63,6 +63,9 @@ pub struct Rule {
     pub subject: Vec<String>,
     /// A match is no alert but gives the event's process this role.
     pub role: Option<Arc<str>>,
+    /// What other products call this finding, such as Microsoft Defender's alert type ids, from the custom attribute
+    /// `tocsin: {compatibility: […]}`.
+    pub compatibility: Vec<String>,
     /// The file it came from; `None` for a rule that is built in.
     pub file: Option<PathBuf>,
 }

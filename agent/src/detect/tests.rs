@@ -124,6 +124,11 @@ fn what_is_wrong_is_said_with_its_line() {
         &["0.yml:9: nobody answers the question the-oracle"],
         0,
     );
+    check(
+        &[&format!("{LOGIN}tocsin: {{compatibility: ['VM_A,VM_B']}}\n")],
+        &[r#"0.yml:9: "VM_A,VM_B" is no alert type id: letters, digits, dots, dashes and underscores"#],
+        0,
+    );
     check(&["- a list\n"], &["0.yml:1: document is not a YAML mapping"], 0);
 }
 
