@@ -7,6 +7,7 @@ pub mod document;
 pub mod problem;
 pub mod logsource;
 pub mod overrides;
+pub mod expiry;
 pub mod lists;
 mod check;
 mod reference;
@@ -17,12 +18,14 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 
+use jiff::Timestamp;
 use rsigma_eval::RuleExplanation;
 use serde_json::Value;
 use uuid::Uuid;
 
 use self::{
     document::{Documents, RuleFile},
+    expiry::Expiries,
     family::Family,
     problem::Problem,
 };
@@ -33,6 +36,7 @@ use crate::{alert::Level, event::LogSource, observed::Observed};
 pub struct Rules {
     /// One engine a log source, in the order of [`LogSource::ALL`].
     families: [Family; LogSource::ALL.len()],
+    expiries: Expiries,
 }
 
 /// What an alert says of the rule that raised it.
@@ -63,6 +67,9 @@ pub struct Rule {
     pub subject: Vec<String>,
     /// A match is no alert but gives the event's process this role.
     pub role: Option<Arc<str>>,
+    /// What other products call this finding, such as Microsoft Defender's alert type ids, from the custom attribute
+    /// `tocsin: {compatibility: […]}`.
+    pub compatibility: Vec<String>,
     /// The file it came from; `None` for a rule that is built in.
     pub file: Option<PathBuf>,
 }
@@ -102,12 +109,15 @@ impl Ask {
     }
 }
 
-/// Makes a set of rules of files that were read. What is wrong with one is said, and keeps no other out of force.
-pub fn load(files: &[RuleFile]) -> (Rules, Vec<Problem>) {
-    let (documents, mut problems) = Documents::read(files);
+/// Makes a set of rules of files that were read, as it is in force at `now`. What is wrong with one is said, and keeps
+/// no other out of force.
+pub fn load(files: &[RuleFile], now: Timestamp) -> (Rules, Vec<Problem>) {
+    let (mut documents, mut problems) = Documents::read(files);
+    let expiries = documents.expire(now);
     let (rules, more) = Rules::of(documents);
+    problems.extend(expiries.ended.iter().cloned());
     problems.extend(more);
-    (rules, problems)
+    (Rules { expiries, ..rules }, problems)
 }
 
 impl Rules {
@@ -119,7 +129,13 @@ impl Rules {
             problems.extend(more);
             family
         });
-        (Self { families }, problems)
+        let expiries = Expiries::default();
+        (Self { families, expiries }, problems)
+    }
+
+    /// Which exceptions have ended, and when the next one will.
+    pub fn expiries(&self) -> &Expiries {
+        &self.expiries
     }
 
     /// What the rules say to an event: all that match, in no order. Rules that grade one finding share its title, and

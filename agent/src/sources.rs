@@ -7,6 +7,7 @@ pub mod docker_probe;
 pub mod runtime_files;
 pub mod users;
 pub mod rules;
+pub mod wall_clock;
 
 use tokio::sync::mpsc;
 

@@ -222,6 +222,7 @@ pub(crate) fn rule(title: &str, log_source: LogSource) -> Rule {
         log_source,
         subject: Vec::new(),
         role: None,
+        compatibility: vec!["VM_Sample".to_owned(), "K8S.NODE_Sample".to_owned()],
         file: None,
     }
 }

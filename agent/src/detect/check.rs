@@ -97,17 +97,21 @@ struct Attributes {
     role: Option<Arc<str>>,
     #[serde(default)]
     subject: Vec<String>,
+    #[serde(default)]
+    compatibility: Vec<String>,
 }
 
-/// What a match does, and what tells its subjects apart, as the custom attribute says.
-#[derive(Debug, Default)]
+/// What a rule says by it.
+#[derive(Debug)]
 pub(super) struct Said {
-    /// It asks, rather than being an alert.
+    /// A match asks, rather than being an alert.
     pub asks: Option<Ask>,
-    /// It gives a role, rather than being an alert.
+    /// A match gives a role, rather than being an alert.
     pub role: Option<Arc<str>>,
     /// The fields that tell one subject from another.
     pub subject: Vec<String>,
+    /// What others call the finding.
+    pub compatibility: Vec<String>,
 }
 
 impl Checker {
@@ -265,22 +269,46 @@ impl Checker {
                 return None;
             }
         };
-        let Attributes { ask, role, subject } = written;
-        let mut refuse = |near: &str, reason: String| self.report(place, Severity::Error, near, reason);
-        let asks = ask.as_deref().map(Ask::by_name);
-        match (&ask, asks, &role) {
-            (Some(name), Some(None), _) => refuse("ask:", format!("nobody answers the question {name}")),
-            (Some(_), _, Some(_)) => refuse("role:", "a rule either asks or gives a role".into()),
-            (_, _, Some(name)) if name.is_empty() => refuse("role:", "the role has no name".into()),
-            _ => {
-                return Some(Said {
-                    asks: asks.flatten(),
-                    role,
-                    subject,
-                });
-            }
+        let Attributes {
+            ask,
+            role,
+            subject,
+            compatibility,
+        } = written;
+        if let Some(id) = compatibility.iter().find(|id| !is_type_id(id)) {
+            let reason = format!("{id:?} is no alert type id: letters, digits, dots, dashes and underscores");
+            self.report(place, Severity::Error, "compatibility:", reason);
+            return None;
         }
-        None
+        let refused = match &role {
+            Some(_) if ask.is_some() => Some("a rule either asks or gives a role"),
+            Some(name) if name.is_empty() => Some("the role has no name"),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            self.report(place, Severity::Error, "role:", reason);
+            return None;
+        }
+        let asks = match ask {
+            Some(name) => Some(self.question(&name, place)?),
+            None => None,
+        };
+        Some(Said {
+            asks,
+            role,
+            subject,
+            compatibility,
+        })
+    }
+
+    /// The question of that name, if somebody answers it.
+    fn question(&mut self, name: &str, place: &Place) -> Option<Ask> {
+        let asks = Ask::by_name(name);
+        if asks.is_none() {
+            let reason = format!("nobody answers the question {name}");
+            self.report(place, Severity::Error, "ask:", reason);
+        }
+        asks
     }
 
     /// An override of nothing is most often a slip of the pen, or the rule went with an update: either is worth a word.
@@ -292,6 +320,12 @@ impl Checker {
             }
         }
     }
+}
+
+/// Whether a text can be somebody's id of a kind of alert: it stands in lists parted by commas.
+fn is_type_id(id: &str) -> bool {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
+    !id.is_empty() && id.chars().all(allowed)
 }
 
 fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, said: Said, place: &Place) -> Rule {
@@ -308,6 +342,7 @@ fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, sa
         log_source,
         subject: said.subject,
         role: said.role,
+        compatibility: said.compatibility,
         file: file_of(place),
     }
 }

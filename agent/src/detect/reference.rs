@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Rule,
-    check::{Checked, Checker, Known, Said, file_of, slug},
+    check::{Checked, Checker, Known, file_of, slug},
     document::{Place, Placed},
     logsource,
     problem::Severity,
@@ -71,7 +71,7 @@ fn correlation(checker: &mut Checker, id: Uuid, placed: Placed<CorrelationRule>)
     if !checker.fields_are_carried(&collection, source, &place) {
         return None;
     }
-    let Said { asks, role, subject } = checker.attributes(&sigma.custom_attributes, &place)?;
+    let said = checker.attributes(&sigma.custom_attributes, &place)?;
     let rule = Rule {
         id,
         title: sigma.title.as_str().into(),
@@ -83,14 +83,15 @@ fn correlation(checker: &mut Checker, id: Uuid, placed: Placed<CorrelationRule>)
         references: sigma.references.clone(),
         false_positives: sigma.falsepositives.clone(),
         log_source: source,
-        subject,
-        role,
+        role: said.role,
+        subject: said.subject,
+        compatibility: said.compatibility,
         file: file_of(&place),
     };
     checker.parts[source as usize].correlations.push(Checked {
         what: sigma,
         rule,
-        asks,
+        asks: said.asks,
         place,
     });
     Some(source)

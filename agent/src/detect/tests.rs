@@ -42,7 +42,7 @@ fn load_all(documents: &[&str]) -> (Rules, Vec<String>) {
     let files: Vec<_> = files
         .map(|(number, text)| file(&format!("{number}.yml"), text))
         .collect();
-    let (rules, problems) = load(&files);
+    let (rules, problems) = load(&files, Timestamp::UNIX_EPOCH);
     (rules, problems.iter().map(ToString::to_string).collect())
 }
 
@@ -124,12 +124,18 @@ fn what_is_wrong_is_said_with_its_line() {
         &["0.yml:9: nobody answers the question the-oracle"],
         0,
     );
+    check(
+        &[&format!("{LOGIN}tocsin: {{compatibility: ['VM_A,VM_B']}}\n")],
+        &[r#"0.yml:9: "VM_A,VM_B" is no alert type id: letters, digits, dots, dashes and underscores"#],
+        0,
+    );
     check(&["- a list\n"], &["0.yml:1: document is not a YAML mapping"], 0);
 }
 
 #[test]
 fn a_field_that_no_event_carries_is_our_own_mistake() {
-    let (rules, problems) = load(&[file("built-in.yml", &LOGIN.replace("Image:", "QueryName:"))]);
+    let file = file("built-in.yml", &LOGIN.replace("Image:", "QueryName:"));
+    let (rules, problems) = load(&[file], Timestamp::UNIX_EPOCH);
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
@@ -281,6 +287,51 @@ fn a_filter_takes_its_exceptions_out() {
 }
 
 #[test]
+fn an_exception_ends_when_it_says() {
+    let filter = |last: &str| {
+        format!(
+            "title: Root may\nfilter:\n    rules: [failed-login]\n    selection: {{User: root}}\n    condition: not selection\n{last}\n"
+        )
+    };
+    let ends = filter("tocsin: {expires: 2026-12-24}");
+    let files = [file("a.yml", LOGIN), file("b.yml", &ends)];
+    let cases = [
+        ("2026-12-24T23:59:59Z", 0, None, Some("2026-12-25T00:00:00Z")),
+        (
+            "2026-12-25T00:00:00Z",
+            1,
+            Some("b.yml:6: note: the exception ended at 2026-12-25T00:00:00Z and is no longer in force"),
+            None,
+        ),
+    ];
+    for (now, matches, note, next) in cases {
+        let (mut rules, problems) = load(&files, now.parse().unwrap());
+        assert_eq!(rules.judge(&login("root", 1)).len(), matches, "{now}");
+        let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(said, Vec::from_iter(note), "{now}");
+        assert_eq!(rules.expiries().next, next.map(|next| next.parse().unwrap()), "{now}");
+    }
+    let wrong = [
+        (
+            "tocsin: {expires: 24.12.2026}",
+            "24.12.2026 is neither a date such as 2026-12-24 nor a time such as 2026-12-24T18:00:00Z",
+        ),
+        (
+            "tocsin: {expire: 2026-12-24}",
+            "not an attribute of ours: unknown field `expire`, expected `expires`",
+        ),
+        (
+            "expires: 2026-12-24",
+            "expires has no effect here: write tocsin: {expires: …}",
+        ),
+    ];
+    for (last, reason) in wrong {
+        let line = if last.contains("expires") { 6 } else { 1 };
+        check(&[LOGIN, &filter(last)], &[&format!("1.yml:{line}: {reason}")], 1);
+    }
+}
+
+#[test]
 fn a_list_stands_for_its_values() {
     let lists = |values: &str| format!("name: programs\nvars:\n    logins: {values}\n");
     let rule = LOGIN.replace("Image: /bin/login", "Image|endswith|expand: '%logins%'");
@@ -418,7 +469,7 @@ fn sigmahqs_rules_load_unmodified() {
         let files: Vec<_> = files
             .map(|path| file(path.to_str().unwrap(), &fs::read_to_string(&path).unwrap()))
             .collect();
-        let (rules, problems) = load(&files);
+        let (rules, problems) = load(&files, Timestamp::UNIX_EPOCH);
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!((rules.iter().count(), problems), (expected, Vec::new()), "{family}");
     }
