@@ -17,7 +17,7 @@ pub use self::{
     },
     process::{
         Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey,
-        Seccomp,
+        Seccomp, WebWorker,
     },
     roles::Roles,
     socket::{Connection, DnsMessage, Endpoint, Listener, Owner, Protocol},

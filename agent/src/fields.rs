@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use rsigma_eval::EventValue;
 
 use crate::{
-    event::{Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process},
+    event::{
+        Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process, WebWorker,
+    },
     observed::Observed,
 };
 
@@ -146,8 +148,13 @@ pub const FIELDS: &[Field] = &[
     field("process.arguments_cut", PROCESS, "arguments were left out of CommandLine", |o| flag(run(o)?.command_line_cut)),
     fact("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on, in a container up to its first process", |o| list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.exe))),
     fact("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on, in a container up to its first process", |o| { list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.command_line)) }),
-    fact("process.roles", WITH_PROCESS, "what rules say that it is for: web-worker…", |o| list(run(o)?.roles.iter())),
-    fact("process.ancestor_roles", WITH_PROCESS, "roles of the parent, its parent, and so on, in a container up to its first process", ancestor_roles),
+    fact("process.roles", WITH_PROCESS, "what rules say that it is for: web-worker, session…", |o| list(run(o)?.roles.iter())),
+    fact("process.ancestor_roles", WITH_PROCESS, "roles of the parent, its parent, and so on, up to the first that begins sessions, in a container up to its first process", ancestor_roles),
+    fact("process.gained_root", WITH_PROCESS, "effectively root, though the web worker that it is below serves as another user", |o| process(o)?.gained_root().then_some(EventValue::Bool(true))),
+    fact("web_worker.image", WITH_PROCESS, "executable of the nearest ancestor that serves web pages", |o| non_empty(&web_worker(o)?.process.execution.exe)),
+    fact("web_worker.pid", WITH_PROCESS, "that one's process id as the node sees it", |o| number(web_worker(o)?.process.key.pid)),
+    fact("web_worker.uid", WITH_PROCESS, "the user id that it serves as", |o| number(web_worker(o)?.uid())),
+    fact("web_worker.command_line", WITH_PROCESS, "that one's arguments", |o| non_empty(&web_worker(o)?.process.execution.command_line)),
     field("container.id", IN_CONTAINER, "the container's full id", |o| { text(&container(o)?.id) }),
     field("container.metadata", IN_CONTAINER, "known, pending (the runtime did not answer in time) or unavailable (no runtime to ask)", |o| text(container(o)?.metadata.name())),
     field("container.runtime", IN_CONTAINER, "docker, containerd, cri-o or podman", |o| non_empty(&container(o)?.runtime)),
@@ -186,6 +193,24 @@ fn run(observed: &Observed) -> Option<&Execution> {
 
 fn parent(observed: &Observed) -> Option<&Process> {
     process(observed)?.parent.as_deref()
+}
+
+fn web_worker(observed: &Observed) -> Option<WebWorker<'_>> {
+    process(observed)?.web_worker()
+}
+
+/// Each role once, of the nearest ancestor that has it.
+fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
+    let mut roles: Vec<&str> = Vec::new();
+    for role in process(observed)?
+        .line()
+        .flat_map(|ancestor| ancestor.execution.roles.iter())
+    {
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    list(roles.into_iter())
 }
 
 fn container(observed: &Observed) -> Option<&Container> {
@@ -247,20 +272,6 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
         (run.script, "script"),
     ];
     list(kinds.into_iter().filter_map(|(holds, name)| holds.then_some(name)))
-}
-
-/// Each role once, of the nearest ancestor that has it.
-fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
-    let mut roles: Vec<&str> = Vec::new();
-    for role in process(observed)?
-        .ancestors_inside()
-        .flat_map(|ancestor| ancestor.execution.roles.iter())
-    {
-        if !roles.contains(&role) {
-            roles.push(role);
-        }
-    }
-    list(roles.into_iter())
 }
 
 /// How far a listener's address can be reached.

@@ -65,6 +65,7 @@ impl Processes {
                 execution: Arc::clone(&maker.execution),
                 container: maker.container.clone(),
                 escaped_cgroup: maker.escaped_cgroup,
+                replaced: None,
                 depth: 0,
             },
             None => unknown(*child),
@@ -93,6 +94,7 @@ impl Processes {
             execution,
             container,
             escaped_cgroup,
+            replaced: before.and_then(replaced),
             depth: 0,
         })
     }
@@ -132,6 +134,14 @@ impl Processes {
     }
 }
 
+/// What a process leaves behind when it runs another program: the first web worker among its programs. What it was made
+/// with is its parent's program, which stays above it anyway.
+fn replaced(before: Arc<Process>) -> Option<Arc<Process>> {
+    let parents = (before.parent.as_ref()).is_some_and(|parent| Arc::ptr_eq(&parent.execution, &before.execution));
+    let own = !parents && before.is_web_worker();
+    before.replaced.clone().or_else(|| own.then_some(before))
+}
+
 /// The node as the table keeps it: with no more than the beginning of a long command line.
 fn kept(node: &Arc<Process>) -> Arc<Process> {
     let command_line = &node.execution.command_line;
@@ -158,6 +168,7 @@ fn unknown(key: ProcessKey) -> Process {
         execution: Arc::default(),
         container: None,
         escaped_cgroup: false,
+        replaced: None,
         depth: 0,
     }
 }

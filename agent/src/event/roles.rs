@@ -35,8 +35,13 @@ impl Roles {
         roles.map_while(|role| role.name.get().map(AsRef::as_ref))
     }
 
-    /// The same list for a second owner: what either is given later, both have. (A clone of a list that was never used
-    /// begins a list of its own.)
+    /// Whether it is among them.
+    pub fn has(&self, name: &str) -> bool {
+        self.iter().any(|role| role == name)
+    }
+
+    /// The same list for a second owner: what either is given later, both have. A clone has only what was given before,
+    /// if nothing was.
     #[must_use]
     pub fn shared(&self) -> Self {
         self.0.get_or_init(Arc::default);
@@ -49,9 +54,7 @@ mod tests {
     use super::*;
 
     fn add(roles: &Roles, names: &[&str]) {
-        for name in names {
-            roles.add(&(*name).into());
-        }
+        names.iter().for_each(|name| roles.add(&(*name).into()));
     }
 
     #[test]
