@@ -42,9 +42,9 @@ fn line(process: &Process) -> Vec<&str> {
 #[test]
 fn ancestors_outlive_their_exit() {
     let mut table = Processes::default();
-    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    table.exec(key(1), key(0), running("/sbin/init", "/"), None);
     fork(&mut table, 1, 2);
-    table.exec(key(2), key(1), running("/bin/sh", "/"));
+    table.exec(key(2), key(1), running("/bin/sh", "/"), None);
     fork(&mut table, 2, 3);
     let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
     table.exit(
@@ -62,7 +62,7 @@ fn ancestors_outlive_their_exit() {
         later,
     );
     assert!(table.get(key(2)).is_none());
-    let grandchild = table.exec(key(3), key(1), running("/bin/true", "/"));
+    let grandchild = table.exec(key(3), key(1), running("/bin/true", "/"), None);
     assert_eq!(line(&grandchild), ["/bin/sh", "/sbin/init"]);
 }
 
@@ -70,13 +70,13 @@ fn ancestors_outlive_their_exit() {
 fn what_started_a_container_is_no_ancestor_inside_it() {
     let mut table = Processes::default();
     let cgroup = format!("/docker/{}", container());
-    table.exec(key(1), key(0), running("/usr/bin/make", "/"));
+    table.exec(key(1), key(0), running("/usr/bin/make", "/"), None);
     fork(&mut table, 1, 2);
-    table.exec(key(2), key(1), running("/usr/sbin/runc", "/"));
+    table.exec(key(2), key(1), running("/usr/sbin/runc", "/"), None);
     fork(&mut table, 2, 3);
-    table.exec(key(3), key(2), running("/bin/sh", &cgroup));
+    table.exec(key(3), key(2), running("/bin/sh", &cgroup), None);
     fork(&mut table, 3, 4);
-    let inside = table.exec(key(4), key(3), running("/bin/true", &cgroup));
+    let inside = table.exec(key(4), key(3), running("/bin/true", &cgroup), None);
     assert_eq!(line(&inside), ["/bin/sh", "/usr/sbin/runc", "/usr/bin/make"]);
     let seen_by_rules: Vec<_> = inside.ancestors_inside().map(|process| process.key).collect();
     assert_eq!(seen_by_rules, [key(3)]);
@@ -87,10 +87,10 @@ fn what_started_a_container_is_no_ancestor_inside_it() {
 #[test]
 fn a_pid_that_comes_back_is_another_process() {
     let mut table = Processes::default();
-    table.exec(key(7), key(1), running("/bin/old", "/"));
+    table.exec(key(7), key(1), running("/bin/old", "/"), None);
     let again = ProcessKey { pid: 7, start: 999 };
     assert!(table.get(again).is_none());
-    table.exec(again, key(1), running("/bin/new", "/"));
+    table.exec(again, key(1), running("/bin/new", "/"), None);
     assert_eq!(&*table.get(key(7)).unwrap().execution.exe, "/bin/old");
     assert_eq!(&*table.get(again).unwrap().execution.exe, "/bin/new");
 }
@@ -99,13 +99,13 @@ fn a_pid_that_comes_back_is_another_process() {
 fn membership_of_a_container_sticks() {
     let mut table = Processes::default();
     let inside = format!("/docker/{}", container());
-    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    table.exec(key(1), key(0), running("/sbin/init", "/"), None);
     fork(&mut table, 1, 2);
-    let first = table.exec(key(2), key(1), running("/bin/sh", &inside));
+    let first = table.exec(key(2), key(1), running("/bin/sh", &inside), None);
     assert_eq!(first.container.as_deref(), Some(container().as_str()));
     assert!(!first.escaped_cgroup);
     fork(&mut table, 2, 3);
-    let moved = table.exec(key(3), key(2), running("/bin/id", "/"));
+    let moved = table.exec(key(3), key(2), running("/bin/id", "/"), None);
     assert_eq!(moved.container.as_deref(), Some(container().as_str()));
     assert!(moved.escaped_cgroup);
     fork(&mut table, 3, 4);
@@ -113,9 +113,29 @@ fn membership_of_a_container_sticks() {
 }
 
 #[test]
+fn who_is_sent_in_by_nsenter_belongs_to_the_container() {
+    let mut table = Processes::default();
+    let id: Arc<str> = container().into();
+    table.exec(key(1), key(0), running("/bin/bash", "/user.slice"), None);
+    fork(&mut table, 1, 2);
+    let sent = table.exec(key(2), key(1), running("/bin/sh", "/user.slice"), Some(&id));
+    assert!(sent.container.as_ref() == Some(&id) && sent.escaped_cgroup);
+    fork(&mut table, 2, 3);
+    let made = table.exec(key(3), key(2), running("/bin/id", "/user.slice"), None);
+    assert!(made.container.as_ref() == Some(&id) && made.escaped_cgroup);
+    let other = format!("/docker/{}", "ab".repeat(32));
+    let elsewhere = table.exec(key(4), key(0), running("/bin/sh", &other), Some(&id));
+    assert_eq!(
+        elsewhere.container.as_deref(),
+        Some(&*"ab".repeat(32)),
+        "its cgroup says more"
+    );
+}
+
+#[test]
 fn a_line_without_end_is_bounded() {
     let mut table = Processes::default();
-    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    table.exec(key(1), key(0), running("/sbin/init", "/"), None);
     let mut now = Timestamp::UNIX_EPOCH;
     for pid in 1..2000 {
         fork(&mut table, pid, pid + 1);
@@ -174,7 +194,7 @@ fn full_capabilities_are_measured_against_the_runtime() {
             credentials: credentials(giver, giver),
             ..of("/usr/bin/runc", "/")
         };
-        table.exec(key(1), key(0), Arc::new(runtime));
+        table.exec(key(1), key(0), Arc::new(runtime), None);
         let cgroup = format!("/docker/{}", container());
         let init = Execution {
             credentials: credentials(effective, effective),
@@ -182,8 +202,15 @@ fn full_capabilities_are_measured_against_the_runtime() {
             ..of("/bin/sh", &cgroup)
         };
         fork(&mut table, 1, 2);
-        let process = table.exec(key(2), key(1), Arc::new(init));
+        let process = table.exec(key(2), key(1), Arc::new(init), None);
         assert_eq!(has_full_capabilities(&process), expected, "{giver:x} {effective:x}");
+        // A user without capabilities in the same container could still gain them.
+        let mut user = Execution::clone(&process.execution);
+        user.credentials.effective = Capabilities::default();
+        fork(&mut table, 2, 3);
+        let process = table.exec(key(3), key(2), Arc::new(user), None);
+        let found = (has_full_capabilities(&process), has_full_bounding_set(&process));
+        assert_eq!(found, (false, expected), "{giver:x} {effective:x}");
     }
 }
 
@@ -206,12 +233,12 @@ fn the_runtime_on_its_way_has_not_entered_the_container() {
             })
         };
         let mut table = Processes::default();
-        table.exec(key(1), key(0), seeing(senders, "/usr/bin/runc", "/"));
+        table.exec(key(1), key(0), seeing(senders, "/usr/bin/runc", "/"), None);
         fork(&mut table, 1, 2);
         let cgroup = format!("/docker/{}", container());
         let mut init = seeing(own, "memfd:runc_cloned:/proc/self/exe", &cgroup);
         Arc::make_mut(&mut init).entering = entering;
-        let process = table.exec(key(2), key(1), init);
+        let process = table.exec(key(2), key(1), init, None);
         assert_eq!(has_entered_container(&process), expected, "{senders} {own} {entering}");
     }
 }
