@@ -16,6 +16,7 @@ mod tls;
 mod to_file;
 mod tocsin;
 mod watch;
+mod web_host;
 
 mod docker_api;
 mod execution;
