@@ -24,6 +24,7 @@ mod kubernetes;
 mod miner;
 mod privileged;
 mod restart;
+mod scan;
 mod short_lived;
 mod ssh;
 
