@@ -7,6 +7,7 @@ pub mod document;
 pub mod problem;
 pub mod logsource;
 pub mod overrides;
+pub mod lists;
 mod check;
 mod reference;
 mod family;
@@ -60,6 +61,9 @@ pub struct Rule {
     /// The fields that tell one subject of this rule from another, from the custom attribute `tocsin: {subject: […]}`;
     /// empty for those of its family ([`crate::alert::dedup`]).
     pub subject: Vec<String>,
+    /// What other products call this finding, such as Microsoft Defender's alert type ids, from the custom attribute
+    /// `tocsin: {compatibility: […]}`.
+    pub compatibility: Vec<String>,
     /// The file it came from; `None` for a rule that is built in.
     pub file: Option<PathBuf>,
 }

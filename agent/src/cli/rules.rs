@@ -36,9 +36,9 @@ enum Action {
         #[command(flatten)]
         folders: RuleFolders,
     },
-    /// The text of a rule, by its id, name or title
+    /// The text of a rule, by its id, name or title, or of a list by its name
     Show {
-        /// Its id, name or title (several rules share a title when they grade one finding)
+        /// Its id, name or title (several rules share a title when they grade one finding), or a list's name
         rule: String,
         #[command(flatten)]
         folders: RuleFolders,
@@ -103,18 +103,26 @@ fn list(folders: &RuleFolders, out: &mut impl Write) -> Result<ExitCode> {
 
 fn show(wanted: &str, folders: &RuleFolders, out: &mut impl Write) -> Result<ExitCode> {
     let (files, rules, _) = load(&folders.folders()?);
-    let found = rules.find(wanted);
-    if found.is_empty() {
-        bail!("no rule in force has the id, name or title {wanted}");
-    }
     let (documents, _) = Documents::read(&files);
-    for (number, rule) in found.into_iter().enumerate() {
+    let found = rules.find(wanted);
+    let mut places: Vec<_> = found
+        .into_iter()
+        .filter_map(|rule| place_of(&documents, rule))
+        .collect();
+    let lists = documents.lists.iter();
+    places.extend(
+        lists
+            .filter(|lists| lists.what.vars.contains_key(wanted))
+            .map(|lists| &lists.place),
+    );
+    if places.is_empty() {
+        bail!("no rule in force has the id, name or title {wanted}, nor any list that name");
+    }
+    for (number, place) in places.into_iter().enumerate() {
         let separator = if number > 0 { "---\n" } else { "" };
-        if let Some(place) = place_of(&documents, rule) {
-            let origin = if place.built_in { "built in: " } else { "" };
-            writeln!(out, "{separator}# {origin}{}:{}", place.file.display(), place.line)?;
-            writeln!(out, "{}", place.text.trim_end())?;
-        }
+        let origin = if place.built_in { "built in: " } else { "" };
+        writeln!(out, "{separator}# {origin}{}:{}", place.file.display(), place.line)?;
+        writeln!(out, "{}", place.text.trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -162,9 +170,8 @@ fn test(paths: &[PathBuf], out: &mut impl Write) -> Result<ExitCode> {
         writeln!(out, "{problem}")?;
     }
     let (mut ran, mut failed, mut without) = (0, errors.len(), 0);
-    let holds_rules = |file: &RuleFile| documents.places().any(|(place, _)| *place.file == *file.path);
     let wanted = files.iter().filter(|file| file.built_in == paths.is_empty());
-    for file in wanted.filter(|file| holds_rules(file)) {
+    for file in wanted.filter(|file| documents.judge_by(&file.path)) {
         let Some(text) = samples_of(file) else {
             without += 1;
             continue;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, path::PathBuf, str::FromStr as _};
 
 use rsigma_eval::{CompiledRule, FieldSource, RuleFieldSet, compile_rule};
-use rsigma_parser::{CorrelationRule, FilterRule, SigmaCollection, SigmaRule};
+use rsigma_parser::{CorrelationRule, Detections, FilterRule, SigmaCollection, SigmaRule};
 use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Ask, Rule,
     document::{Documents, Place, Placed},
-    logsource,
+    lists, logsource,
     overrides::Override,
     problem::{Problem, Severity},
     reference,
@@ -52,8 +52,9 @@ pub(super) fn check(documents: Documents) -> (Parts, Vec<Problem>) {
         correlations,
         filters,
         overrides,
+        lists,
     } = documents;
-    let mut checker = Checker::new(overrides);
+    let mut checker = Checker::new(overrides, lists::Known::of(&lists));
     for rule in rules {
         checker.rule(rule);
     }
@@ -71,6 +72,7 @@ pub(super) struct Checker {
     pub problems: Vec<Problem>,
     /// Everything that has a name or an id, in force or not, by both.
     pub known: FxHashMap<String, Vec<Known>>,
+    lists: lists::Known,
     ids: FxHashMap<Uuid, String>,
     overrides: FxHashMap<Uuid, Override>,
     override_places: Vec<Placed<Override>>,
@@ -94,10 +96,23 @@ struct Attributes {
     ask: Option<String>,
     #[serde(default)]
     subject: Vec<String>,
+    #[serde(default)]
+    compatibility: Vec<String>,
+}
+
+/// What a rule says by it.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// A match asks, rather than being an alert.
+    pub asks: Option<Ask>,
+    /// The fields that tell one subject from another.
+    pub subject: Vec<String>,
+    /// What others call the finding.
+    pub compatibility: Vec<String>,
 }
 
 impl Checker {
-    fn new(overrides: Vec<Placed<Override>>) -> Self {
+    fn new(overrides: Vec<Placed<Override>>, lists: lists::Known) -> Self {
         let mut by_id = FxHashMap::<Uuid, Override>::default();
         for Placed { what, .. } in &overrides {
             let merged = by_id.entry(what.id).or_insert(*what);
@@ -108,6 +123,7 @@ impl Checker {
             parts: Parts::default(),
             problems: Vec::new(),
             known: FxHashMap::default(),
+            lists,
             ids: FxHashMap::default(),
             overrides: by_id,
             override_places: overrides,
@@ -142,6 +158,7 @@ impl Checker {
         };
         let level = sigma.level.and_then(|level| Level::from_str(level.as_str()).ok());
         let level = self.overridden(id, level)?;
+        self.expand(&mut sigma.detection, place)?;
         let collection = SigmaCollection {
             rules: vec![sigma.clone()],
             ..SigmaCollection::new()
@@ -149,16 +166,26 @@ impl Checker {
         if !self.fields_are_carried(&collection, source, place) {
             return None;
         }
-        let (asks, subject) = self.attributes(&sigma.custom_attributes, place)?;
+        let said = self.attributes(&sigma.custom_attributes, place)?;
         let what = compile_rule(sigma);
         let what = what.map_err(|error| self.report(place, Severity::Error, "detection:", error.to_string()));
         self.parts[source as usize].rules.push(Checked {
             what: what.ok()?,
-            rule: describe(sigma, id, level, source, subject, place),
-            asks,
+            asks: said.asks,
+            rule: describe(sigma, id, level, source, said, place),
             place: place.clone(),
         });
         Some(source)
+    }
+
+    /// Puts lists in the place of their names; `None`, and an error on record, if there is no such list.
+    pub(super) fn expand(&mut self, detections: &mut Detections, place: &Place) -> Option<()> {
+        let expanded = self.lists.expand(detections.named.values_mut());
+        let refuse = |name: String| {
+            let reason = format!("there is no list of the name {name}");
+            self.report(place, Severity::Error, &format!("%{name}%"), reason);
+        };
+        expanded.map_err(refuse).ok()
     }
 
     /// The id of what stands at a place, unless it cannot be told from others by it.
@@ -225,7 +252,7 @@ impl Checker {
         &mut self,
         attributes: &HashMap<String, yaml_serde::Value>,
         place: &Place,
-    ) -> Option<(Option<Ask>, Vec<String>)> {
+    ) -> Option<Said> {
         let written = attributes.get("tocsin").cloned();
         let written = match written.map(yaml_serde::from_value::<Attributes>).transpose() {
             Ok(written) => written.unwrap_or_default(),
@@ -239,20 +266,35 @@ impl Checker {
                 return None;
             }
         };
-        let Attributes { ask, subject } = written;
-        let Some(name) = ask else {
-            return Some((None, subject));
+        let Attributes {
+            ask,
+            subject,
+            compatibility,
+        } = written;
+        if let Some(id) = compatibility.iter().find(|id| !is_type_id(id)) {
+            let reason = format!("{id:?} is no alert type id: letters, digits, dots, dashes and underscores");
+            self.report(place, Severity::Error, "compatibility:", reason);
+            return None;
+        }
+        let asks = match ask {
+            Some(name) => Some(self.question(&name, place)?),
+            None => None,
         };
+        Some(Said {
+            asks,
+            subject,
+            compatibility,
+        })
+    }
+
+    /// The question of that name, if somebody answers it.
+    fn question(&mut self, name: &str, place: &Place) -> Option<Ask> {
         let asks = Ask::ALL.into_iter().find(|ask| ask.name() == name);
         if asks.is_none() {
-            self.report(
-                place,
-                Severity::Error,
-                "ask:",
-                format!("nobody answers the question {name}"),
-            );
+            let reason = format!("nobody answers the question {name}");
+            self.report(place, Severity::Error, "ask:", reason);
         }
-        asks.map(|ask| (Some(ask), subject))
+        asks
     }
 
     /// An override of nothing is most often a slip of the pen, or the rule went with an update: either is worth a word.
@@ -266,14 +308,13 @@ impl Checker {
     }
 }
 
-fn describe(
-    sigma: &SigmaRule,
-    id: Uuid,
-    level: Level,
-    log_source: LogSource,
-    subject: Vec<String>,
-    place: &Place,
-) -> Rule {
+/// Whether a text can be somebody's id of a kind of alert: it stands in lists parted by commas.
+fn is_type_id(id: &str) -> bool {
+    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
+    !id.is_empty() && id.chars().all(allowed)
+}
+
+fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, said: Said, place: &Place) -> Rule {
     Rule {
         id,
         title: sigma.title.as_str().into(),
@@ -285,7 +326,8 @@ fn describe(
         references: sigma.references.clone(),
         false_positives: sigma.falsepositives.clone(),
         log_source,
-        subject,
+        subject: said.subject,
+        compatibility: said.compatibility,
         file: file_of(place),
     }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     check::id_of,
+    lists::{self, Lists},
     overrides::{self, Override},
     problem::{Problem, Severity},
 };
@@ -37,6 +38,8 @@ pub struct Documents {
     pub filters: Vec<Placed<FilterRule>>,
     /// What is switched off or graded otherwise.
     pub overrides: Vec<Placed<Override>>,
+    /// Values that rules and filters quote by the name of their list.
+    pub lists: Vec<Placed<Lists>>,
 }
 
 /// Something and the place where it stands.
@@ -92,16 +95,19 @@ impl Documents {
         all.filter_map(|(place, id, title)| Some((place, id_of(place, id.as_deref(), title).ok()?)))
     }
 
+    /// Whether a file holds rules or correlations, which samples can show at work.
+    pub fn judge_by(&self, file: &Path) -> bool {
+        self.places().any(|(place, _)| *place.file == *file)
+    }
+
     /// Adds one document.
     fn add(&mut self, place: Place) -> Vec<Problem> {
-        if place.text.lines().any(|line| line.starts_with(overrides::KEY)) {
-            return match overrides::parse(&place) {
-                Ok(what) => {
-                    self.overrides.push(Placed { what, place });
-                    Vec::new()
-                }
-                Err(problem) => vec![problem],
-            };
+        let says = |key: &str| place.text.lines().any(|line| line.starts_with(key));
+        if says(overrides::KEY) {
+            return keep(overrides::parse(&place), &mut self.overrides, place);
+        }
+        if says(lists::KEY) {
+            return keep(lists::parse(&place), &mut self.lists, place);
         }
         match parse_sigma_yaml(&place.text) {
             Ok(collection) => self.extend(collection, &place),
@@ -146,6 +152,17 @@ impl Documents {
                 ..place.error(error)
             })
             .collect()
+    }
+}
+
+/// Keeps what was read, or says why it was not.
+fn keep<T>(read: Result<T, Problem>, kept: &mut Vec<Placed<T>>, place: Place) -> Vec<Problem> {
+    match read {
+        Ok(what) => {
+            kept.push(Placed { what, place });
+            Vec::new()
+        }
+        Err(problem) => vec![problem],
     }
 }
 

@@ -71,7 +71,7 @@ fn correlation(checker: &mut Checker, id: Uuid, placed: Placed<CorrelationRule>)
     if !checker.fields_are_carried(&collection, source, &place) {
         return None;
     }
-    let (asks, subject) = checker.attributes(&sigma.custom_attributes, &place)?;
+    let said = checker.attributes(&sigma.custom_attributes, &place)?;
     let rule = Rule {
         id,
         title: sigma.title.as_str().into(),
@@ -83,13 +83,14 @@ fn correlation(checker: &mut Checker, id: Uuid, placed: Placed<CorrelationRule>)
         references: sigma.references.clone(),
         false_positives: sigma.falsepositives.clone(),
         log_source: source,
-        subject,
+        subject: said.subject,
+        compatibility: said.compatibility,
         file: file_of(&place),
     };
     checker.parts[source as usize].correlations.push(Checked {
         what: sigma,
         rule,
-        asks,
+        asks: said.asks,
         place,
     });
     Some(source)
@@ -173,7 +174,10 @@ fn resolve(checker: &mut Checker, name: &str, place: &Place, severity: Severity)
 
 /// Checks the filters, and gives each family those that concern it.
 pub(super) fn filters(checker: &mut Checker, filters: Vec<Placed<FilterRule>>) {
-    for filter in filters {
+    for mut filter in filters {
+        if checker.expand(&mut filter.what.detection, &filter.place).is_none() {
+            continue;
+        }
         let Placed { what, place } = &filter;
         let families: Vec<LogSource> = match what.logsource.as_ref().map(logsource::family) {
             None => LogSource::ALL.to_vec(),

@@ -122,6 +122,7 @@ impl Documents {
             correlations,
             filters: self.filters.clone(),
             overrides: self.overrides.clone(),
+            lists: self.lists.clone(),
         }
     }
 }

@@ -124,6 +124,11 @@ fn what_is_wrong_is_said_with_its_line() {
         &["0.yml:9: nobody answers the question the-oracle"],
         0,
     );
+    check(
+        &[&format!("{LOGIN}tocsin: {{compatibility: ['VM_A,VM_B']}}\n")],
+        &[r#"0.yml:9: "VM_A,VM_B" is no alert type id: letters, digits, dots, dashes and underscores"#],
+        0,
+    );
     check(&["- a list\n"], &["0.yml:1: document is not a YAML mapping"], 0);
 }
 
@@ -278,6 +283,58 @@ fn a_filter_takes_its_exceptions_out() {
         &["1.yml:7: the filter has no selection who_bob"],
         1,
     );
+}
+
+#[test]
+fn a_list_stands_for_its_values() {
+    let lists = |values: &str| format!("name: programs\nvars:\n    logins: {values}\n");
+    let rule = LOGIN.replace("Image: /bin/login", "Image|endswith|expand: '%logins%'");
+    let (mut rules, problems) = load_all(&[&rule, &lists("[/login]"), &lists("[/su]")]);
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(titles(&mut rules, &login("ada", 1)), ["Failed login"]);
+    let su = observed(r#"{"time":1,"category":"process_creation","Image":"/bin/su"}"#);
+    assert_eq!(
+        titles(&mut rules, &su),
+        ["Failed login"],
+        "the second list extends the first"
+    );
+    check(&[&rule], &["0.yml:6: there is no list of the name logins"], 0);
+    check(
+        &[&rule, &lists("[]")],
+        &[
+            "1.yml:3: the list logins is empty",
+            "0.yml:6: there is no list of the name logins",
+        ],
+        0,
+    );
+    check(
+        &[&lists("7")],
+        &["0.yml:3: not a file of lists: vars.logins: invalid type: integer `7`, expected a sequence"],
+        0,
+    );
+    let filter = "title: May\nlogsource: {product: linux, category: process_creation}\nfilter:\n    rules: any\n    who:\n        \
+                  User|expand: '%admins%'\n    condition: not who\n";
+    let admins = "name: people\nvars: {admins: [ada]}\n";
+    check(&[LOGIN, filter], &["1.yml:6: there is no list of the name admins"], 1);
+    let (mut rules, problems) = load_all(&[LOGIN, filter, admins]);
+    assert!(problems.is_empty(), "{problems:?}");
+    assert!(titles(&mut rules, &login("ada", 1)).is_empty());
+}
+
+#[test]
+fn wildcards_are_anchored_at_the_right_end() {
+    let cases = [
+        ("Image|endswith: '/log?n'", true),
+        ("Image|endswith: '/log?'", false),
+        ("Image|startswith: '/b?n/'", true),
+        ("Image|startswith: 'b?n/'", false),
+        ("Image|endswith: [/su, '/lo*n']", true),
+    ];
+    for (item, expected) in cases {
+        let (mut rules, problems) = load_all(&[&LOGIN.replace("Image: /bin/login", item)]);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(!titles(&mut rules, &login("ada", 1)).is_empty(), expected, "{item}");
+    }
 }
 
 #[test]

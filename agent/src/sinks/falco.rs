@@ -93,6 +93,13 @@ impl Serialize for Fields<'_> {
         fields.serialize_entry("evt.time", &nanoseconds)?;
         fields.serialize_entry("tocsin.id", &Text(alert.id))?;
         fields.serialize_entry("tocsin.rule_id", &Text(alert.rule.id))?;
+        let rule = &*alert.rule;
+        if !rule.author.is_empty() {
+            fields.serialize_entry("tocsin.rule_author", &rule.author)?;
+        }
+        if !rule.compatibility.is_empty() {
+            fields.serialize_entry("tocsin.compatibility", &rule.compatibility.join(","))?;
+        }
         fields.serialize_entry("tocsin.count", &alert.count)?;
         let observed = &*alert.observed;
         if let Some(process) = &observed.process {

@@ -177,7 +177,9 @@ struct FindingInfo<'a> {
     created_time: i64,
     first_seen_time: i64,
     last_seen_time: i64,
-    types: [&'static str; 1],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    types: &'a [String],
+    data_sources: [&'static str; 1],
     analytic: Analytic<'a>,
     #[serde(skip_serializing_if = "Attacks::is_empty")]
     attacks: Attacks<'a>,
@@ -193,7 +195,8 @@ impl<'a> FindingInfo<'a> {
             created_time: alert.first_seen.as_millisecond(),
             first_seen_time: alert.first_seen.as_millisecond(),
             last_seen_time: alert.time.as_millisecond(),
-            types: [rule.log_source.name()],
+            types: &rule.compatibility,
+            data_sources: [rule.log_source.name()],
             analytic: Analytic {
                 uid: rule.id,
                 name: &rule.name,

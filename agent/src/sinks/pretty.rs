@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     alert::{Alert, Level},
+    detect::Rule,
     event::Process,
 };
 
@@ -47,6 +48,7 @@ pub(super) fn write(alert: &Alert, formatter: &Formatter, out: &mut Vec<u8>) {
     if alert.count > 1 {
         page.item("count", &format!("{} times since {:.0}", alert.count, alert.first_seen));
     }
+    page.item("rule", &rule(&alert.rule));
     page.item(
         "next",
         &next_steps(&alert.rule).split_whitespace().collect::<Vec<_>>().join(" "),
@@ -164,6 +166,18 @@ fn place(alert: &Alert, host: &str) -> String {
         Some(container) => format!("{} on {host}", Place(container)),
         None => format!("{host}, on the host"),
     }
+}
+
+/// The rule's name, as `tocsin rules show` and `explain` take it, with its author and what others call the finding.
+fn rule(rule: &Rule) -> String {
+    let mut text = rule.name.to_string();
+    if !rule.author.is_empty() {
+        _ = write!(text, ", by {}", rule.author);
+    }
+    if !rule.compatibility.is_empty() {
+        _ = write!(text, " (elsewhere {})", rule.compatibility.join(", "));
+    }
+    text
 }
 
 /// The user, as whom it logged in, and the terminal; empty where no process is known.

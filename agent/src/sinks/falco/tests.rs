@@ -38,6 +38,8 @@ fn the_envelope_and_the_process() {
             ("tags", alert.rule.tags.clone().into()),
             ("evt.time", 1_795_482_123_456_789_012_i64.into()),
             ("tocsin.id", alert.id.to_string().into()),
+            ("tocsin.rule_author", "Tocsin".into()),
+            ("tocsin.compatibility", "VM_Sample,K8S.NODE_Sample".into()),
             ("tocsin.matched.process.uid", 33.into()),
             ("proc.name", "x".into()),
             ("proc.exepath", "/tmp/x".into()),

@@ -62,6 +62,7 @@ const SCHEMA_TABLE: &[(&str, &str, &str, bool)] = &[
     ("/finding_info", "first_seen_time", "integer", false),
     ("/finding_info", "last_seen_time", "integer", false),
     ("/finding_info", "types", "array", false),
+    ("/finding_info", "data_sources", "array", false),
     ("/finding_info", "attacks", "array", false),
     ("/finding_info/analytic", "type_id", "integer", true),
     ("/finding_info/analytic", "uid", "string", false),
@@ -164,6 +165,11 @@ fn an_execution_is_told_in_full() {
         ("/finding_info/uid", alert.id.to_string().into()),
         ("/finding_info/title", "Process execution from temporary folder".into()),
         ("/finding_info/analytic/uid", alert.rule.id.to_string().into()),
+        (
+            "/finding_info/types",
+            serde_json::json!(["VM_Sample", "K8S.NODE_Sample"]),
+        ),
+        ("/finding_info/data_sources/0", "process_creation".into()),
         ("/finding_info/attacks/1/sub_technique/uid", "T1059.004".into()),
         ("/evidences/0/process/pid", 4711.into()),
         ("/evidences/0/process/cmd_line", "/tmp/x -o pool.example:3333".into()),
@@ -181,6 +187,7 @@ fn an_execution_is_told_in_full() {
         ("/device/hostname", "node-1".into()),
         ("/unmapped/matched/Image", "/tmp/x".into()),
         ("/unmapped/container.metadata", "known".into()),
+        ("/unmapped/rule.author", "Tocsin".into()),
     ];
     check(&alert, &expected);
     assert!(

@@ -38,6 +38,8 @@ MEDIUM  Process execution from temporary folder  2026-11-24T01:02:03Z
   matched  Image = /tmp/x
            process.uid = 33
   count    3 times since 2026-11-24T01:02:03Z
+  rule     process-execution-from-temporary-folder, by Tocsin
+           (elsewhere VM_Sample, K8S.NODE_Sample)
   next     Find out who started it; stop the container and keep its
            file system for a look.
 
