@@ -257,9 +257,9 @@ fn by(exe: &str, uid: u32, euid: u32) -> Arc<Execution> {
 /// PID 10 is a web server's master that runs as root, PID 11 the worker that it forked.
 fn with_web_worker() -> Processes {
     let mut table = Processes::default();
-    table.exec(key(1), key(0), by("/sbin/init", 0, 0));
+    table.exec(key(1), key(0), by("/sbin/init", 0, 0), None);
     fork(&mut table, 1, 10);
-    let master = table.exec(key(10), key(1), by("/opt/renamed", 0, 0));
+    let master = table.exec(key(10), key(1), by("/opt/renamed", 0, 0), None);
     fork(&mut table, 10, 11);
     // It listens later than its worker was made.
     give(&master, "web-worker");
@@ -273,7 +273,7 @@ fn give(process: &Process, role: &str) {
 /// Forks `pid` off its parent and has it run a program.
 fn run(table: &mut Processes, parent: u32, pid: u32, execution: Arc<Execution>) -> Arc<Process> {
     fork(table, parent, pid);
-    table.exec(key(pid), key(parent), execution)
+    table.exec(key(pid), key(parent), execution, None)
 }
 
 fn check_worker(process: &Process, pid: u32, uid: u32, gained_root: bool) {
@@ -308,11 +308,11 @@ fn a_web_worker_is_known_at_any_depth_and_with_it_who_gained_root() {
 #[test]
 fn a_shell_in_a_web_workers_place_is_below_it() {
     let mut table = with_web_worker();
-    table.exec(key(10), key(1), by("/bin/sh", 0, 0));
-    let again = table.exec(key(10), key(1), by("/bin/bash", 33, 33));
+    table.exec(key(10), key(1), by("/bin/sh", 0, 0), None);
+    let again = table.exec(key(10), key(1), by("/bin/bash", 33, 33), None);
     check_worker(&again, 10, 33, false);
     check_worker(&run(&mut table, 10, 12, by("/usr/bin/id", 33, 33)), 10, 33, false);
-    let worker = table.exec(key(11), key(10), by("/bin/sh", 33, 33));
+    let worker = table.exec(key(11), key(10), by("/bin/sh", 33, 33), None);
     assert_eq!(worker.web_worker().map(|worker| worker.process.key), Some(key(10)));
 }
 
