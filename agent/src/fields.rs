@@ -226,20 +226,6 @@ fn web_worker(observed: &Observed) -> Option<WebWorker<'_>> {
     process(observed)?.web_worker()
 }
 
-/// Each role once, of the nearest ancestor that has it.
-fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
-    let mut roles: Vec<&str> = Vec::new();
-    for role in process(observed)?
-        .line()
-        .flat_map(|ancestor| ancestor.execution.roles.iter())
-    {
-        if !roles.contains(&role) {
-            roles.push(role);
-        }
-    }
-    list(roles.into_iter())
-}
-
 fn container(observed: &Observed) -> Option<&Container> {
     observed.container.as_deref()
 }
@@ -309,6 +295,20 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
         (run.script, "script"),
     ];
     list(kinds.into_iter().filter_map(|(holds, name)| holds.then_some(name)))
+}
+
+/// Each role once, of the nearest ancestor that has it.
+fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
+    let mut roles: Vec<&str> = Vec::new();
+    for role in process(observed)?
+        .line()
+        .flat_map(|ancestor| ancestor.execution.roles.iter())
+    {
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    list(roles.into_iter())
 }
 
 /// How far a listener's address can be reached.

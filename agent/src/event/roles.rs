@@ -40,8 +40,8 @@ impl Roles {
         self.iter().any(|role| role == name)
     }
 
-    /// The same list for a second owner: what either is given later, both have. A clone has only what was given before,
-    /// if nothing was.
+    /// The same list for a second owner: what either is given later, both have. (A clone of a list that was never used
+    /// begins a list of its own.)
     #[must_use]
     pub fn shared(&self) -> Self {
         self.0.get_or_init(Arc::default);
@@ -54,7 +54,9 @@ mod tests {
     use super::*;
 
     fn add(roles: &Roles, names: &[&str]) {
-        names.iter().for_each(|name| roles.add(&(*name).into()));
+        for name in names {
+            roles.add(&(*name).into());
+        }
     }
 
     #[test]

@@ -333,3 +333,28 @@ fn roles_reach_no_further_than_a_session_or_a_container() {
     let child = run(&mut table, 14, 15, running("/bin/sh", &inside));
     assert_eq!(child.web_worker().map(|worker| worker.process.key), Some(key(14)));
 }
+
+#[test]
+fn a_role_is_shared_by_forks_and_seen_from_below() {
+    for arguments in [1, 2 * KEPT_ARGUMENTS] {
+        let mut table = Processes::default();
+        let execution = Execution {
+            command_line: "x".repeat(arguments).into(),
+            ..of("/srv/renamed", "/")
+        };
+        let server = table.exec(key(2), key(1), Arc::new(execution), None);
+        fork(&mut table, 2, 3);
+        fork(&mut table, 3, 4);
+        let child = table.exec(key(4), key(3), running("/bin/sh", "/"), None);
+        // The event's own node learns it, after the table has made its own of it and others have come of that.
+        server.execution.roles.add(&"web-worker".into());
+        let roles = |process: &Process| process.execution.roles.iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(roles(table.get(key(3)).unwrap()), ["web-worker"]);
+        assert!(roles(&child).is_empty());
+        assert!(
+            child
+                .ancestors_inside()
+                .all(|ancestor| roles(ancestor) == ["web-worker"])
+        );
+    }
+}
