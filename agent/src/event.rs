@@ -16,8 +16,8 @@ pub use self::{
         Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort, RuntimeState,
     },
     process::{
-        Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey,
-        Seccomp, WebWorker,
+        Beyond, Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process,
+        ProcessKey, Seccomp, WebWorker,
     },
     roles::Roles,
     socket::{Connection, DnsMessage, Endpoint, Listener, Owner, Protocol},
@@ -55,6 +55,8 @@ pub enum Kind {
     Container(Box<ContainerChange>),
     /// A container runtime can be asked, or no longer.
     Runtime(RuntimeState),
+    /// The agent itself runs in the container of that id.
+    OwnContainer(Arc<str>),
     /// The node's user table was read: the text of `/etc/passwd`.
     Users(Box<str>),
     /// The agent reports about itself.
@@ -137,7 +139,7 @@ impl Kind {
     /// The family whose rules judge this, if any do.
     pub fn log_source(&self) -> Option<LogSource> {
         match self {
-            Self::Fork(_) | Self::Exit(_) | Self::Runtime(_) | Self::Users(_) => None,
+            Self::Fork(_) | Self::Exit(_) | Self::Runtime(_) | Self::OwnContainer(_) | Self::Users(_) => None,
             Self::Exec(_) => Some(LogSource::ProcessCreation),
             Self::Connection(_) => Some(LogSource::NetworkConnection),
             Self::Listen(_) => Some(LogSource::NetworkListen),

@@ -62,13 +62,16 @@ pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
     Helpers { files, probe }
 }
 
-/// What must be known before the first event: who the users are, and which runtimes will probably answer, so that
+/// What must be known before the first event: who the users are, where the agent itself runs, and which runtimes will probably answer, so that
 /// events of their containers wait for them. One that does not answer after all says so.
 pub fn first_tidings(config: &Config) -> Vec<Event> {
     let now = Timestamp::now();
     let mut tidings = Vec::new();
     if let Ok(passwd) = std::fs::read_to_string(PASSWD) {
         tidings.push(event(now, Kind::Users(passwd.into())));
+    }
+    if let Some(id) = procfs::own_container() {
+        tidings.push(event(now, Kind::OwnContainer(id)));
     }
     for (name, socket) in &config.runtimes {
         let state = RuntimeState {

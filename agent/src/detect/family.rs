@@ -14,7 +14,10 @@ use super::{
     check::{Checked, Part},
     problem::{Problem, Severity},
 };
-use crate::observed::Observed;
+use crate::{
+    alert::redact::REDACTED,
+    observed::{Observed, is_quotable},
+};
 
 /// How many groups all correlations of a family may count at once: an attacker chooses many of the values that they are
 /// grouped by. At about 400 bytes a group this is 8 MiB.
@@ -175,7 +178,12 @@ fn matched(body: ResultBody) -> Vec<(Box<str>, Value)> {
         ResultBody::Detection(detection) => {
             for field in detection.matched_fields {
                 if !fields.iter().any(|(name, _)| **name == *field.field) {
-                    fields.push((field.field.into(), field.value));
+                    let value = if is_quotable(&field.field) {
+                        field.value
+                    } else {
+                        names_alone(field.value)
+                    };
+                    fields.push((field.field.into(), value));
                 }
             }
         }
@@ -189,4 +197,16 @@ fn matched(body: ResultBody) -> Vec<(Box<str>, Value)> {
         }
     }
     fields
+}
+
+/// What can be quoted of `NAME=value` where the values are secret.
+fn names_alone(value: Value) -> Value {
+    match value {
+        Value::String(text) => match text.split_once('=') {
+            Some((name, _)) => format!("{name}={REDACTED}").into(),
+            None => REDACTED.into(),
+        },
+        Value::Array(values) => values.into_iter().map(names_alone).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => REDACTED.into(),
+    }
 }

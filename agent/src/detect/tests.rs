@@ -437,6 +437,16 @@ fn a_match_names_its_fields() {
     assert_eq!(found[0].rule.file, Some(PathBuf::from("0.yml")));
 }
 
+#[test]
+fn a_match_names_secret_variables_without_their_values() {
+    let rule = LOGIN.replace("{Image: /bin/login}", "{container.environment|contains: hunter}");
+    let (mut rules, _) = load_all(&[&rule]);
+    let line = r#"{"time":1,"category":"process_creation","container.environment":["PASS=hunter2","A=b"]}"#;
+    let matched = &rules.judge(&observed(line))[0].matched;
+    let expected = serde_json::json!(["PASS=[redacted]", "A=[redacted]"]);
+    assert_eq!(*matched, [("container.environment".into(), expected)]);
+}
+
 /// `SigmaHQ`'s rules, if they are at hand; in CI they must be.
 fn sigmahq() -> Option<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus"));

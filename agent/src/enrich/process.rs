@@ -73,8 +73,14 @@ impl Processes {
         self.insert(node);
     }
 
-    /// A process runs a program. Gives back its node.
-    pub fn exec(&mut self, process: ProcessKey, parent: ProcessKey, execution: Arc<Execution>) -> Arc<Process> {
+    /// A process runs a program, in the mount namespace of the container `by_mounts` if of any. Gives back its node.
+    pub fn exec(
+        &mut self,
+        process: ProcessKey,
+        parent: ProcessKey,
+        execution: Arc<Execution>,
+        by_mounts: Option<&Arc<str>>,
+    ) -> Arc<Process> {
         let before = self.live.get(&process).cloned();
         let parent = match &before {
             Some(before) => before.parent.clone().or_else(|| self.live.get(&parent).cloned()),
@@ -85,8 +91,11 @@ impl Processes {
             .or(parent.as_ref())
             .and_then(|process| process.container.clone());
         let by_cgroup = container_id(&execution.cgroup).map(|(id, _)| id);
-        let escaped_cgroup = inherited.is_some() && inherited.as_deref() != by_cgroup;
-        let container = inherited.or_else(|| by_cgroup.map(Arc::from));
+        let by_mounts = by_mounts.filter(|_| by_cgroup.is_none());
+        let container = inherited
+            .or_else(|| by_cgroup.map(Arc::from))
+            .or_else(|| by_mounts.cloned());
+        let escaped_cgroup = container.is_some() && container.as_deref() != by_cgroup;
         let parent = self.bounded(parent);
         self.insert(Process {
             key: process,
@@ -97,6 +106,11 @@ impl Processes {
             replaced: before.and_then(replaced),
             depth: 0,
         })
+    }
+
+    /// The container of that process, without counting that as news of it.
+    pub fn container_of(&self, key: ProcessKey) -> Option<&Arc<str>> {
+        self.live.peek(&key)?.container.as_ref()
     }
 
     /// A process ended.
@@ -174,43 +188,43 @@ fn unknown(key: ProcessKey) -> Process {
 }
 
 /// Whether a container's process holds every capability that its runtime can give, in the node's own user namespace.
-///
+pub fn has_full_capabilities(process: &Process) -> bool {
+    holds_all(process, process.execution.credentials.effective)
+}
+
+/// Whether a container's process could gain every such capability: also that of a user without any.
+pub fn has_full_bounding_set(process: &Process) -> bool {
+    holds_all(process, process.execution.credentials.bounding)
+}
+
 /// The measure is the bounding set of the nearest ancestor outside the container, since a runtime cannot give what it
 /// does not have itself; of it, what all runtimes know.
-pub fn has_full_capabilities(process: &Process) -> bool {
-    let Some(container) = process.container.as_deref() else {
+fn holds_all(process: &Process, set: Capabilities) -> bool {
+    if process.container.is_none() || process.execution.namespaces.in_initial_user() != Some(true) {
         return false;
-    };
-    let credentials = &process.execution.credentials;
-    let giver = outside(process, container)
+    }
+    let giver = outside(process)
         .map(|ancestor| ancestor.execution.credentials.bounding)
         .filter(|set| set.0 != 0);
     let known = Capabilities::KNOWN_TO_ALL_RUNTIMES;
     let full = giver.map_or(known, |set| Capabilities(set.0 & known.0));
-    process.execution.namespaces.in_initial_user() == Some(true) && credentials.effective.contain(full)
+    set.contain(full)
 }
 
 /// Whether a container's process has come into it: until then it is the runtime on its way there, which already counts
 /// to the container's cgroup but still sees the files of whoever sent it.
 pub fn has_entered_container(process: &Process) -> bool {
-    let Some(container) = process.container.as_deref() else {
-        return false;
-    };
-    if process.execution.entering {
+    if process.container.is_none() || process.execution.entering {
         return false;
     }
     let mounts = |process: &Process| process.execution.namespaces.mount;
-    let senders = outside(process, container).map(mounts);
+    let senders = outside(process).map(mounts);
     senders.is_none_or(|senders| senders == 0 || senders != mounts(process))
 }
 
 /// Which namespaces a container's process shares with whoever sent it, of those that make it part of the node.
 pub fn shared_namespaces(process: &Process) -> HostNamespaces {
-    let sender = process
-        .container
-        .as_deref()
-        .and_then(|container| outside(process, container));
-    let Some(sender) = sender else {
+    let Some(sender) = outside(process) else {
         return HostNamespaces::default();
     };
     let (own, senders) = (&process.execution.namespaces, &sender.execution.namespaces);
@@ -223,11 +237,11 @@ pub fn shared_namespaces(process: &Process) -> HostNamespaces {
     }
 }
 
-/// The nearest ancestor outside the container.
-fn outside<'a>(process: &'a Process, container: &str) -> Option<&'a Process> {
-    process
-        .ancestors()
-        .find(|ancestor| ancestor.container.as_deref() != Some(container))
+/// The nearest ancestor outside the container that the process is in; of one that is in none, nobody.
+pub fn outside(process: &Process) -> Option<&Process> {
+    process.container.as_ref()?;
+    let mut ancestors = process.ancestors();
+    ancestors.find(|ancestor| ancestor.container != process.container)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub struct Process {
     pub execution: Arc<Execution>,
     /// The container it belongs to: by its cgroup when it ran, else as its parent.
     pub container: Option<Arc<str>>,
-    /// It left its container's cgroup and still belongs to that container.
+    /// It belongs to its container without being in the container's cgroup: it left it, or was sent in by `nsenter`.
     pub escaped_cgroup: bool,
     /// The web worker that it was before it ran another program: an exploit may put a shell in a server's place.
     pub replaced: Option<Arc<Process>>,
@@ -226,6 +226,34 @@ pub struct Credentials {
 /// A set of capabilities: bit N is the capability of that number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities(pub u64);
+
+/// What an execution in a container has that the container's first process could never have had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// Effective capabilities that are not in that process's bounding set.
+    pub capabilities: bool,
+    /// System calls are not filtered, as they are for that process.
+    pub seccomp: bool,
+    /// A user namespace that is not that process's, nor one made in it.
+    pub user_namespace: bool,
+}
+
+impl Beyond {
+    /// As rules see them under `process.beyond_container`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let Self {
+            capabilities,
+            seccomp,
+            user_namespace,
+        } = self;
+        let all = [
+            (capabilities, "capabilities"),
+            (seccomp, "seccomp"),
+            (user_namespace, "user-namespace"),
+        ];
+        all.into_iter().filter_map(|(beyond, name)| beyond.then_some(name))
+    }
+}
 
 /// The capabilities in the order of their numbers (`include/uapi/linux/capability.h`).
 #[rustfmt::skip] // a table by number

@@ -190,6 +190,7 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
         | Kind::Fork(_)
         | Kind::Exit(_)
         | Kind::Runtime(_)
+        | Kind::OwnContainer(_)
         | Kind::Users(_) => {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! What already stands: every process and every listening socket, from `/proc`, with the facts that the sensors take.
 
+mod own;
 mod process;
 mod socket;
 
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 use procfs::process::all_processes;
 use tracing::debug;
 
+pub use self::own::own_container;
 use self::{process::Snapshot, socket::Sockets};
 use crate::event::{Event, Exec, Kind, ProcessKey};
 

@@ -42,9 +42,9 @@ fn line(process: &Process) -> Vec<&str> {
 #[test]
 fn ancestors_outlive_their_exit() {
     let mut table = Processes::default();
-    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    table.exec(key(1), key(0), running("/sbin/init", "/"), None);
     fork(&mut table, 1, 2);
-    table.exec(key(2), key(1), running("/bin/sh", "/"));
+    table.exec(key(2), key(1), running("/bin/sh", "/"), None);
     fork(&mut table, 2, 3);
     let later = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(9);
     table.exit(
@@ -62,7 +62,7 @@ fn ancestors_outlive_their_exit() {
         later,
     );
     assert!(table.get(key(2)).is_none());
-    let grandchild = table.exec(key(3), key(1), running("/bin/true", "/"));
+    let grandchild = table.exec(key(3), key(1), running("/bin/true", "/"), None);
     assert_eq!(line(&grandchild), ["/bin/sh", "/sbin/init"]);
 }
 
@@ -70,13 +70,13 @@ fn ancestors_outlive_their_exit() {
 fn what_started_a_container_is_no_ancestor_inside_it() {
     let mut table = Processes::default();
     let cgroup = format!("/docker/{}", container());
-    table.exec(key(1), key(0), running("/usr/bin/make", "/"));
+    table.exec(key(1), key(0), running("/usr/bin/make", "/"), None);
     fork(&mut table, 1, 2);
-    table.exec(key(2), key(1), running("/usr/sbin/runc", "/"));
+    table.exec(key(2), key(1), running("/usr/sbin/runc", "/"), None);
     fork(&mut table, 2, 3);
-    table.exec(key(3), key(2), running("/bin/sh", &cgroup));
+    table.exec(key(3), key(2), running("/bin/sh", &cgroup), None);
     fork(&mut table, 3, 4);
-    let inside = table.exec(key(4), key(3), running("/bin/true", &cgroup));
+    let inside = table.exec(key(4), key(3), running("/bin/true", &cgroup), None);
     assert_eq!(line(&inside), ["/bin/sh", "/usr/sbin/runc", "/usr/bin/make"]);
     let seen_by_rules: Vec<_> = inside.ancestors_inside().map(|process| process.key).collect();
     assert_eq!(seen_by_rules, [key(3)]);
@@ -87,10 +87,10 @@ fn what_started_a_container_is_no_ancestor_inside_it() {
 #[test]
 fn a_pid_that_comes_back_is_another_process() {
     let mut table = Processes::default();
-    table.exec(key(7), key(1), running("/bin/old", "/"));
+    table.exec(key(7), key(1), running("/bin/old", "/"), None);
     let again = ProcessKey { pid: 7, start: 999 };
     assert!(table.get(again).is_none());
-    table.exec(again, key(1), running("/bin/new", "/"));
+    table.exec(again, key(1), running("/bin/new", "/"), None);
     assert_eq!(&*table.get(key(7)).unwrap().execution.exe, "/bin/old");
     assert_eq!(&*table.get(again).unwrap().execution.exe, "/bin/new");
 }
@@ -99,13 +99,13 @@ fn a_pid_that_comes_back_is_another_process() {
 fn membership_of_a_container_sticks() {
     let mut table = Processes::default();
     let inside = format!("/docker/{}", container());
-    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    table.exec(key(1), key(0), running("/sbin/init", "/"), None);
     fork(&mut table, 1, 2);
-    let first = table.exec(key(2), key(1), running("/bin/sh", &inside));
+    let first = table.exec(key(2), key(1), running("/bin/sh", &inside), None);
     assert_eq!(first.container.as_deref(), Some(container().as_str()));
     assert!(!first.escaped_cgroup);
     fork(&mut table, 2, 3);
-    let moved = table.exec(key(3), key(2), running("/bin/id", "/"));
+    let moved = table.exec(key(3), key(2), running("/bin/id", "/"), None);
     assert_eq!(moved.container.as_deref(), Some(container().as_str()));
     assert!(moved.escaped_cgroup);
     fork(&mut table, 3, 4);
@@ -113,9 +113,29 @@ fn membership_of_a_container_sticks() {
 }
 
 #[test]
+fn who_is_sent_in_by_nsenter_belongs_to_the_container() {
+    let mut table = Processes::default();
+    let id: Arc<str> = container().into();
+    table.exec(key(1), key(0), running("/bin/bash", "/user.slice"), None);
+    fork(&mut table, 1, 2);
+    let sent = table.exec(key(2), key(1), running("/bin/sh", "/user.slice"), Some(&id));
+    assert!(sent.container.as_ref() == Some(&id) && sent.escaped_cgroup);
+    fork(&mut table, 2, 3);
+    let made = table.exec(key(3), key(2), running("/bin/id", "/user.slice"), None);
+    assert!(made.container.as_ref() == Some(&id) && made.escaped_cgroup);
+    let other = format!("/docker/{}", "ab".repeat(32));
+    let elsewhere = table.exec(key(4), key(0), running("/bin/sh", &other), Some(&id));
+    assert_eq!(
+        elsewhere.container.as_deref(),
+        Some(&*"ab".repeat(32)),
+        "its cgroup says more"
+    );
+}
+
+#[test]
 fn a_line_without_end_is_bounded() {
     let mut table = Processes::default();
-    table.exec(key(1), key(0), running("/sbin/init", "/"));
+    table.exec(key(1), key(0), running("/sbin/init", "/"), None);
     let mut now = Timestamp::UNIX_EPOCH;
     for pid in 1..2000 {
         fork(&mut table, pid, pid + 1);
@@ -174,7 +194,7 @@ fn full_capabilities_are_measured_against_the_runtime() {
             credentials: credentials(giver, giver),
             ..of("/usr/bin/runc", "/")
         };
-        table.exec(key(1), key(0), Arc::new(runtime));
+        table.exec(key(1), key(0), Arc::new(runtime), None);
         let cgroup = format!("/docker/{}", container());
         let init = Execution {
             credentials: credentials(effective, effective),
@@ -182,8 +202,15 @@ fn full_capabilities_are_measured_against_the_runtime() {
             ..of("/bin/sh", &cgroup)
         };
         fork(&mut table, 1, 2);
-        let process = table.exec(key(2), key(1), Arc::new(init));
+        let process = table.exec(key(2), key(1), Arc::new(init), None);
         assert_eq!(has_full_capabilities(&process), expected, "{giver:x} {effective:x}");
+        // A user without capabilities in the same container could still gain them.
+        let mut user = Execution::clone(&process.execution);
+        user.credentials.effective = Capabilities::default();
+        fork(&mut table, 2, 3);
+        let process = table.exec(key(3), key(2), Arc::new(user), None);
+        let found = (has_full_capabilities(&process), has_full_bounding_set(&process));
+        assert_eq!(found, (false, expected), "{giver:x} {effective:x}");
     }
 }
 
@@ -206,12 +233,12 @@ fn the_runtime_on_its_way_has_not_entered_the_container() {
             })
         };
         let mut table = Processes::default();
-        table.exec(key(1), key(0), seeing(senders, "/usr/bin/runc", "/"));
+        table.exec(key(1), key(0), seeing(senders, "/usr/bin/runc", "/"), None);
         fork(&mut table, 1, 2);
         let cgroup = format!("/docker/{}", container());
         let mut init = seeing(own, "memfd:runc_cloned:/proc/self/exe", &cgroup);
         Arc::make_mut(&mut init).entering = entering;
-        let process = table.exec(key(2), key(1), init);
+        let process = table.exec(key(2), key(1), init, None);
         assert_eq!(has_entered_container(&process), expected, "{senders} {own} {entering}");
     }
 }
@@ -230,9 +257,9 @@ fn by(exe: &str, uid: u32, euid: u32) -> Arc<Execution> {
 /// PID 10 is a web server's master that runs as root, PID 11 the worker that it forked.
 fn with_web_worker() -> Processes {
     let mut table = Processes::default();
-    table.exec(key(1), key(0), by("/sbin/init", 0, 0));
+    table.exec(key(1), key(0), by("/sbin/init", 0, 0), None);
     fork(&mut table, 1, 10);
-    let master = table.exec(key(10), key(1), by("/opt/renamed", 0, 0));
+    let master = table.exec(key(10), key(1), by("/opt/renamed", 0, 0), None);
     fork(&mut table, 10, 11);
     // It listens later than its worker was made.
     give(&master, "web-worker");
@@ -246,7 +273,7 @@ fn give(process: &Process, role: &str) {
 /// Forks `pid` off its parent and has it run a program.
 fn run(table: &mut Processes, parent: u32, pid: u32, execution: Arc<Execution>) -> Arc<Process> {
     fork(table, parent, pid);
-    table.exec(key(pid), key(parent), execution)
+    table.exec(key(pid), key(parent), execution, None)
 }
 
 fn check_worker(process: &Process, pid: u32, uid: u32, gained_root: bool) {
@@ -281,11 +308,11 @@ fn a_web_worker_is_known_at_any_depth_and_with_it_who_gained_root() {
 #[test]
 fn a_shell_in_a_web_workers_place_is_below_it() {
     let mut table = with_web_worker();
-    table.exec(key(10), key(1), by("/bin/sh", 0, 0));
-    let again = table.exec(key(10), key(1), by("/bin/bash", 33, 33));
+    table.exec(key(10), key(1), by("/bin/sh", 0, 0), None);
+    let again = table.exec(key(10), key(1), by("/bin/bash", 33, 33), None);
     check_worker(&again, 10, 33, false);
     check_worker(&run(&mut table, 10, 12, by("/usr/bin/id", 33, 33)), 10, 33, false);
-    let worker = table.exec(key(11), key(10), by("/bin/sh", 33, 33));
+    let worker = table.exec(key(11), key(10), by("/bin/sh", 33, 33), None);
     assert_eq!(worker.web_worker().map(|worker| worker.process.key), Some(key(10)));
 }
 
@@ -315,10 +342,10 @@ fn a_role_is_shared_by_forks_and_seen_from_below() {
             command_line: "x".repeat(arguments).into(),
             ..of("/srv/renamed", "/")
         };
-        let server = table.exec(key(2), key(1), Arc::new(execution));
+        let server = table.exec(key(2), key(1), Arc::new(execution), None);
         fork(&mut table, 2, 3);
         fork(&mut table, 3, 4);
-        let child = table.exec(key(4), key(3), running("/bin/sh", "/"));
+        let child = table.exec(key(4), key(3), running("/bin/sh", "/"), None);
         // The event's own node learns it, after the table has made its own of it and others have come of that.
         server.execution.roles.add(&"web-worker".into());
         let roles = |process: &Process| process.execution.roles.iter().map(str::to_owned).collect::<Vec<_>>();

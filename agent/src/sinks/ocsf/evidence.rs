@@ -62,6 +62,7 @@ impl<'a> Evidence<'a> {
             | Kind::Fork(_)
             | Kind::Exit(_)
             | Kind::Runtime(_)
+            | Kind::OwnContainer(_)
             | Kind::Users(_) => with,
         };
         let empty = evidence.process.is_none() && evidence.resources.is_none() && evidence.dst_endpoint.is_none();
