@@ -35,3 +35,4 @@ mod reload;
 mod sigma;
 mod sockets;
 mod storm;
+mod unix_sockets;

@@ -141,6 +141,8 @@ impl Redactor {
             | Kind::Dns(_)
             | Kind::Runtime(_)
             | Kind::Users(_)
+            | Kind::Again(_)
+            | Kind::Looked(_)
             | Kind::Recorded(_) => {}
         }
         let given = event.given.as_ref().map(|given| {

@@ -39,6 +39,7 @@ const FACTS: &[&str] = &[
     "container.escaped_cgroup",
     "destination.role",
     "listener.address",
+    "listener.path",
     "listener.finding",
     "health.kind",
     "health.detail",
