@@ -37,3 +37,4 @@ mod reload;
 mod sigma;
 mod sockets;
 mod storm;
+mod unix_sockets;

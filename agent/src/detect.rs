@@ -90,11 +90,13 @@ pub struct Match {
 pub enum Ask {
     /// Does this listener serve the Docker API, and to whom? The listener comes back with its `listener.finding`.
     DockerApiProbe,
+    /// What does the parent of this execution listen on? Its listeners come as events, then this execution once more.
+    ListeningSockets,
 }
 
 impl Ask {
     /// Every question.
-    pub const ALL: [Self; 1] = [Self::DockerApiProbe];
+    pub const ALL: [Self; 2] = [Self::DockerApiProbe, Self::ListeningSockets];
 
     /// The question of that name.
     pub fn by_name(name: &str) -> Option<Self> {
@@ -105,6 +107,7 @@ impl Ask {
     pub fn name(self) -> &'static str {
         match self {
             Self::DockerApiProbe => "docker-api-probe",
+            Self::ListeningSockets => "listening-sockets",
         }
     }
 }
@@ -140,6 +143,7 @@ impl Rules {
 
     /// What the rules say to an event: all that match, in no order. Rules that grade one finding share its title, and
     /// [`crate::alert::dedup`] lets the highest of them speak.
+    /// An event that is judged again is judged by the rules that did not match before.
     pub fn judge(&mut self, observed: &Observed) -> Vec<Match> {
         match observed.log_source() {
             Some(source) => self.families[source as usize].judge(observed),

@@ -13,11 +13,11 @@ use self::{
     address::{role, role_of_container, role_of_name},
     container::{Answer, Containers, container_id},
     process::{Processes, has_entered_container, has_full_bounding_set, has_full_capabilities, shared_namespaces},
-    socket::{Listeners, Names},
+    socket::{Listeners, Looked, Names},
     user::Users,
 };
 use crate::{
-    event::{Connection, Container, Endpoint, Event, Kind, Metadata, Owner, Process},
+    event::{Again, Connection, Container, Endpoint, Event, Kind, Metadata, Owner, Process},
     observed::{Facts, Observed},
 };
 
@@ -28,6 +28,7 @@ pub struct Node {
     containers: Containers,
     users: Users,
     listeners: Listeners,
+    looked: Looked,
     names: Names,
 }
 
@@ -84,8 +85,17 @@ impl Node {
                 self.process(connection.owner)
             }
             Kind::Listen(listener) => {
+                let process = self.process(listener.owner);
+                if listener.looked_up && self.listeners.know(listener, process.as_deref()) {
+                    return Step::Learned;
+                }
                 self.listeners.learn(listener);
-                self.process(listener.owner)
+                process
+            }
+            Kind::Again(again) => return Step::Ready(self.again(again)),
+            Kind::Looked(process) => {
+                self.looked.note(*process, event.time);
+                return Step::Learned;
             }
             Kind::Dns(message) => {
                 self.names.learn(message);
@@ -98,6 +108,17 @@ impl Node {
             Kind::Health(_) | Kind::Recorded(_) => None,
         };
         self.place(event, process)
+    }
+
+    /// An event that was judged, with what is known by now.
+    fn again(&mut self, again: &Again) -> Observed {
+        let mut observed = Observed::clone(&again.observed);
+        observed.facts = Facts {
+            container_start: observed.facts.container_start,
+            judged_before: again.matched.clone(),
+            ..self.facts(&observed.event, observed.process.as_deref())
+        };
+        observed
     }
 
     /// Lets an event go on that waited for the facts of a container: with those that have come.
@@ -225,6 +246,10 @@ impl Node {
             full_bounding_set: process.is_some_and(has_full_bounding_set),
             ..Facts::default()
         };
+        if let (Kind::Exec(exec), Some(process)) = (&event.kind, process) {
+            let parent = process.parent.as_ref().map_or(exec.parent, |parent| parent.key);
+            facts.parent_sockets_known = self.looked.is_recent(parent, event.time);
+        }
         if let Kind::Connection(connection) = &event.kind
             && connection.initiated
         {
@@ -272,6 +297,8 @@ fn owner(kind: &Kind) -> Option<Owner> {
         | Kind::Recorded(_)
         | Kind::Runtime(_)
         | Kind::OwnContainer(_)
-        | Kind::Users(_) => None,
+        | Kind::Users(_)
+        | Kind::Again(_)
+        | Kind::Looked(_) => None,
     }
 }

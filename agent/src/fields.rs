@@ -117,7 +117,7 @@ pub const FIELDS: &[Field] = &[
     fact("DestinationHostname", CONNECTION, "the name under which that address was asked for", |o| text(o.facts.destination_name.as_deref()?)),
     field("SourceIp", SOCKET, "the address that the connection comes from, or the listener's own", |o| address(source(o)?.ip())),
     field("SourcePort", SOCKET, "the port that the connection comes from, or the listener's own", |o| number(source(o)?.port())),
-    field("Protocol", SOCKET, "tcp or udp", protocol),
+    field("Protocol", SOCKET, "tcp, udp or unix", protocol),
     field("Initiated", CONNECTION, "this side opened the connection", |o| { flag(connection(o)?.initiated) }),
     field("QueryName", DNS, "the name that was asked for", |o| text(&dns(o)?.name)),
     field("QueryType", DNS, "the record type that was asked for", |o| { text(&dns(o)?.record_type) }),
@@ -165,6 +165,7 @@ pub const FIELDS: &[Field] = &[
     field("process.pid_namespace", WITH_PROCESS, "inode of the pid namespace", |o| number(run(o)?.namespaces.pid)),
     field("process.network_namespace", WITH_PROCESS, "inode of the network namespace", |o| number(run(o)?.namespaces.network)),
     field("process.user_namespace", WITH_PROCESS, "inode of the user namespace", |o| number(run(o)?.namespaces.user)),
+    fact("process.parent_sockets_known", PROCESS, "what its parent listens on was looked at in the last two seconds", |o| o.facts.parent_sockets_known.then_some(EventValue::Bool(true))),
     field("process.arguments_cut", PROCESS, "arguments were left out of CommandLine", |o| flag(run(o)?.command_line_cut)),
     fact("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on, in a container up to its first process", |o| list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.exe))),
     fact("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on, in a container up to its first process", |o| { list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.command_line)) }),
@@ -202,8 +203,9 @@ pub const FIELDS: &[Field] = &[
     field("destination.container.name", CONNECTION, "that container's name", |o| non_empty(&destination(o)?.name)),
     field("destination.container.image", CONNECTION, "that container's image as it was asked for", |o| non_empty(&destination(o)?.image)),
     field("destination.container.labels", CONNECTION, "that container's labels, each as name=value", |o| labels(destination(o)?)),
-    fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.ip()))),
-    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.finding.as_deref()?)),
+    fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.endpoint()?.ip()))),
+    field("listener.path", LISTEN, "the path of a unix socket, or @ and its name where it has no file", |o| text(listener(o)?.address.path()?)),
+    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
     field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
@@ -271,7 +273,7 @@ fn change(observed: &Observed) -> Option<&ContainerChange> {
 fn source(observed: &Observed) -> Option<std::net::SocketAddr> {
     match &observed.event.kind {
         Kind::Connection(connection) => connection.source,
-        Kind::Listen(listener) => Some(listener.address),
+        Kind::Listen(listener) => listener.address.endpoint(),
         _ => None,
     }
 }
@@ -279,7 +281,11 @@ fn source(observed: &Observed) -> Option<std::net::SocketAddr> {
 fn protocol(observed: &Observed) -> Option<EventValue<'_>> {
     match &observed.event.kind {
         Kind::Connection(connection) => text(connection.protocol.name()),
-        Kind::Listen(_) => text("tcp"),
+        Kind::Listen(listener) => text(if listener.address.path().is_some() {
+            "unix"
+        } else {
+            "tcp"
+        }),
         _ => None,
     }
 }

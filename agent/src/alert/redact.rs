@@ -142,6 +142,8 @@ impl Redactor {
             | Kind::Runtime(_)
             | Kind::OwnContainer(_)
             | Kind::Users(_)
+            | Kind::Again(_)
+            | Kind::Looked(_)
             | Kind::Recorded(_) => {}
         }
         let given = event.given.as_ref().map(|given| {

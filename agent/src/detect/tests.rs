@@ -484,3 +484,24 @@ fn sigmahqs_rules_load_unmodified() {
         assert_eq!((rules.iter().count(), problems), (expected, Vec::new()), "{family}");
     }
 }
+
+#[test]
+fn an_event_that_is_judged_again_counts_once() {
+    let (mut rules, problems) = load_all(&[LOGIN, MANY, &with_image("/bin/", "Another")]);
+    assert_eq!(problems, [""; 0]);
+    let mut event = login("eve", 1);
+    let first: Vec<_> = rules.judge(&event).iter().map(|found| found.rule.id).collect();
+    assert_eq!(first.len(), 1, "the counted rule alone is silent");
+    event.facts.judged_before = [first, vec![Uuid::from_u128(0x1111_1111_1111_4111_8111_1111_1111_1111)]].concat();
+    for _ in 0..5 {
+        assert_eq!(titles(&mut rules, &event), [""; 0]);
+    }
+}
+
+/// A rule about programs whose paths begin so.
+fn with_image(start: &str, title: &str) -> String {
+    let id = Uuid::new_v4();
+    format!(
+        "title: {title}\nid: {id}\nlogsource: {{product: linux, category: process_creation}}\ndetection:\n    selection: {{Image|startswith: {start}}}\n    condition: selection\n"
+    )
+}

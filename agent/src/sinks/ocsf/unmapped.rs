@@ -57,6 +57,7 @@ const FACTS: &[&str] = &[
     "destination.container.name",
     "destination.container.image",
     "listener.address",
+    "listener.path",
     "listener.finding",
     "health.kind",
     "health.detail",
