@@ -269,6 +269,7 @@ pub(crate) fn process(pid: u32, exe: &str, command_line: &str, parent: Option<Ar
         execution: Arc::new(execution(exe, command_line)),
         container: None,
         escaped_cgroup: false,
+        entered: false,
     })
 }
 

@@ -45,6 +45,8 @@ pub struct Process {
     pub container: Option<Arc<str>>,
     /// It belongs to its container without being in the container's cgroup: it left it, or was sent in by `nsenter`.
     pub escaped_cgroup: bool,
+    /// It has been inside its container, or was made by who has: no longer the runtime on its way there.
+    pub entered: bool,
     /// How many ancestors it has.
     pub depth: u16,
 }
