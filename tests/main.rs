@@ -16,6 +16,7 @@ mod tls;
 mod to_file;
 mod tocsin;
 mod watch;
+mod web_host;
 
 mod docker_api;
 mod execution;
@@ -23,6 +24,7 @@ mod kubernetes;
 mod miner;
 mod privileged;
 mod restart;
+mod scan;
 mod short_lived;
 mod ssh;
 
@@ -35,3 +37,4 @@ mod reload;
 mod sigma;
 mod sockets;
 mod storm;
+mod unix_sockets;

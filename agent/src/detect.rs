@@ -66,6 +66,8 @@ pub struct Rule {
     /// The fields that tell one subject of this rule from another, from the custom attribute `tocsin: {subject: […]}`;
     /// empty for those of its family ([`crate::alert::dedup`]).
     pub subject: Vec<String>,
+    /// A match is no alert but gives the event's process this role.
+    pub role: Option<Arc<str>>,
     /// What other products call this finding, such as Microsoft Defender's alert type ids, from the custom attribute
     /// `tocsin: {compatibility: […]}`.
     pub compatibility: Vec<String>,
@@ -89,16 +91,24 @@ pub struct Match {
 pub enum Ask {
     /// Does this listener serve the Docker API, and to whom? The listener comes back with its `listener.finding`.
     DockerApiProbe,
+    /// What does the parent of this execution listen on? Its listeners come as events, then this execution once more.
+    ListeningSockets,
 }
 
 impl Ask {
     /// Every question.
-    pub const ALL: [Self; 1] = [Self::DockerApiProbe];
+    pub const ALL: [Self; 2] = [Self::DockerApiProbe, Self::ListeningSockets];
+
+    /// The question of that name.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ask| ask.name() == name)
+    }
 
     /// As rules write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::DockerApiProbe => "docker-api-probe",
+            Self::ListeningSockets => "listening-sockets",
         }
     }
 }
@@ -134,6 +144,7 @@ impl Rules {
 
     /// What the rules say to an event: all that match, in no order. Rules that grade one finding share its title, and
     /// [`crate::alert::dedup`] lets the highest of them speak.
+    /// An event that is judged again is judged by the rules that did not match before.
     pub fn judge(&mut self, observed: &Observed) -> Vec<Match> {
         match observed.log_source() {
             Some(source) => self.families[source as usize].judge(observed),

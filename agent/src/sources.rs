@@ -3,7 +3,8 @@
 pub mod kernel;
 pub mod procfs;
 pub mod docker;
-pub mod docker_probe;
+pub mod looks;
+mod sock_diag;
 pub mod runtime_files;
 pub mod users;
 pub mod rules;

@@ -86,11 +86,13 @@ fn list(folders: &RuleFolders, out: &mut impl Write) -> Result<ExitCode> {
     let (sources, names) = (width(|rule| rule.log_source.name()), width(|rule| &rule.name));
     for rule in rules.iter() {
         let Rule { level, name, title, .. } = &**rule;
+        let role = rule.role.as_ref().map(|role| format!(" [gives the role {role}]"));
         let file = rule.file.as_ref().map(|file| format!("  ({})", file.display()));
         let source = rule.log_source.name();
         writeln!(
             out,
-            "{level:13}  {source:sources$}  {name:names$}  {title}{}",
+            "{level:13}  {source:sources$}  {name:names$}  {title}{}{}",
+            role.unwrap_or_default(),
             file.unwrap_or_default()
         )?;
     }

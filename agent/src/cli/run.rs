@@ -52,7 +52,7 @@ impl RunArgs {
             let (reloaded, rules_received) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
             tokio::spawn(watch_rules(config.rules.clone(), in_force, reloaded));
-            let judge = Judge::new(rules, config.dedup, log, config.min_level, helpers.probe);
+            let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
             stream.carry(first_tidings(&config));
             let Started { first, blind } = sensors.start(&events, Arc::clone(&stop))?;

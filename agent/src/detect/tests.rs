@@ -419,11 +419,32 @@ fn a_rule_can_ask_instead_of_alerting() {
 }
 
 #[test]
+fn a_rule_can_give_a_role_instead_of_alerting() {
+    let giving = format!("{LOGIN}tocsin: {{role: door}}\n");
+    let (mut rules, problems) = load_all(&[&giving]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let found = rules.judge(&login("ada", 1));
+    assert_eq!(found[0].rule.role.as_deref(), Some("door"));
+    let both = format!("{LOGIN}tocsin: {{role: door, ask: docker-api-probe}}\n");
+    check(&[&both], &["0.yml:9: a rule either asks or gives a role"], 0);
+}
+
+#[test]
 fn a_match_names_its_fields() {
     let (mut rules, _) = load_all(&[LOGIN]);
     let found = rules.judge(&login("ada", 1));
     assert_eq!(found[0].matched, [("Image".into(), "/bin/login".into())]);
     assert_eq!(found[0].rule.file, Some(PathBuf::from("0.yml")));
+}
+
+#[test]
+fn a_match_names_secret_variables_without_their_values() {
+    let rule = LOGIN.replace("{Image: /bin/login}", "{container.environment|contains: hunter}");
+    let (mut rules, _) = load_all(&[&rule]);
+    let line = r#"{"time":1,"category":"process_creation","container.environment":["PASS=hunter2","A=b"]}"#;
+    let matched = &rules.judge(&observed(line))[0].matched;
+    let expected = serde_json::json!(["PASS=[redacted]", "A=[redacted]"]);
+    assert_eq!(*matched, [("container.environment".into(), expected)]);
 }
 
 /// `SigmaHQ`'s rules, if they are at hand; in CI they must be.
@@ -462,4 +483,25 @@ fn sigmahqs_rules_load_unmodified() {
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!((rules.iter().count(), problems), (expected, Vec::new()), "{family}");
     }
+}
+
+#[test]
+fn an_event_that_is_judged_again_counts_once() {
+    let (mut rules, problems) = load_all(&[LOGIN, MANY, &with_image("/bin/", "Another")]);
+    assert_eq!(problems, [""; 0]);
+    let mut event = login("eve", 1);
+    let first: Vec<_> = rules.judge(&event).iter().map(|found| found.rule.id).collect();
+    assert_eq!(first.len(), 1, "the counted rule alone is silent");
+    event.facts.judged_before = [first, vec![Uuid::from_u128(0x1111_1111_1111_4111_8111_1111_1111_1111)]].concat();
+    for _ in 0..5 {
+        assert_eq!(titles(&mut rules, &event), [""; 0]);
+    }
+}
+
+/// A rule about programs whose paths begin so.
+fn with_image(start: &str, title: &str) -> String {
+    let id = Uuid::new_v4();
+    format!(
+        "title: {title}\nid: {id}\nlogsource: {{product: linux, category: process_creation}}\ndetection:\n    selection: {{Image|startswith: {start}}}\n    condition: selection\n"
+    )
 }

@@ -96,9 +96,14 @@ impl Display for What<'_> {
             Kind::Dns(message) => write!(out, "{who} asks for {} {}", message.record_type, message.name),
             Kind::Container(change) => write!(out, "container {}", change.action.name()),
             Kind::Health(health) => out.write_str(&health.detail),
-            Kind::Recorded(_) | Kind::Fork(_) | Kind::Exit(_) | Kind::Runtime(_) | Kind::Users(_) => {
-                Matched(self.0).fmt(out)
-            }
+            Kind::Recorded(_)
+            | Kind::Fork(_)
+            | Kind::Exit(_)
+            | Kind::Runtime(_)
+            | Kind::OwnContainer(_)
+            | Kind::Users(_)
+            | Kind::Again(_)
+            | Kind::Looked(_) => Matched(self.0).fmt(out),
         }
     }
 }
