@@ -22,6 +22,7 @@ mod execution;
 mod kubernetes;
 mod miner;
 mod privileged;
+mod privileged_command;
 mod restart;
 mod short_lived;
 mod ssh;

@@ -209,9 +209,17 @@ fn is_inside_container(process: &Process) -> bool {
     process.container.is_some() && !process.execution.entering && !sees_senders_files(process)
 }
 
-/// Whether a container's process has been inside, and now sees the files of whoever started the container.
+/// Whether a container's process has been inside, and now sees the files of whoever started the container, or of one
+/// above: a runtime may have mounts of its own.
 pub fn has_left_mounts(process: &Process) -> bool {
-    process.entered && process.container.is_some() && sees_senders_files(process)
+    let mounts = process.execution.namespaces.mount;
+    let is_theirs = |sender: &Process| {
+        let above = std::iter::once(sender).chain(sender.ancestors());
+        above
+            .into_iter()
+            .any(|ancestor| ancestor.execution.namespaces.mount == mounts)
+    };
+    process.entered && mounts != 0 && outside(process).is_some_and(is_theirs)
 }
 
 fn sees_senders_files(process: &Process) -> bool {
