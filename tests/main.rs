@@ -16,6 +16,7 @@ mod tls;
 mod to_file;
 mod tocsin;
 mod watch;
+mod web_host;
 
 mod docker_api;
 mod execution;
@@ -24,6 +25,7 @@ mod miner;
 mod privileged;
 mod privileged_command;
 mod restart;
+mod scan;
 mod short_lived;
 mod ssh;
 
@@ -36,3 +38,4 @@ mod reload;
 mod sigma;
 mod sockets;
 mod storm;
+mod unix_sockets;

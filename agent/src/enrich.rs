@@ -13,11 +13,11 @@ use self::{
     address::{role, role_of_container, role_of_name},
     container::{Answer, Containers, container_id},
     process::{Processes, has_full_bounding_set, has_full_capabilities, has_left_mounts, shared_namespaces},
-    socket::{Listeners, Names},
+    socket::{Listeners, Looked, Names},
     user::Users,
 };
 use crate::{
-    event::{Connection, Container, Endpoint, Event, Kind, Metadata, Owner, Process},
+    event::{Again, Connection, Container, Endpoint, Event, Kind, Metadata, Owner, Process},
     observed::{Facts, Observed},
 };
 
@@ -28,6 +28,7 @@ pub struct Node {
     containers: Containers,
     users: Users,
     listeners: Listeners,
+    looked: Looked,
     names: Names,
 }
 
@@ -84,8 +85,17 @@ impl Node {
                 self.process(connection.owner)
             }
             Kind::Listen(listener) => {
+                let process = self.process(listener.owner);
+                if listener.looked_up && self.listeners.know(listener, process.as_deref()) {
+                    return Step::Learned;
+                }
                 self.listeners.learn(listener);
-                self.process(listener.owner)
+                process
+            }
+            Kind::Again(again) => return Step::Ready(self.again(again)),
+            Kind::Looked(process) => {
+                self.looked.note(*process, event.time);
+                return Step::Learned;
             }
             Kind::Dns(message) => {
                 self.names.learn(message);
@@ -100,12 +110,28 @@ impl Node {
         self.place(event, process)
     }
 
+    /// An event that was judged, with what is known by now.
+    fn again(&mut self, again: &Again) -> Observed {
+        let mut observed = Observed::clone(&again.observed);
+        observed.facts = Facts {
+            container_start: observed.facts.container_start,
+            judged_before: again.matched.clone(),
+            ..self.facts(&observed.event, observed.process.as_deref())
+        };
+        observed
+    }
+
     /// Lets an event go on that waited for the facts of a container: with those that have come.
     pub fn resume(&mut self, id: &str, mut observed: Observed) -> Observed {
         let runtime = observed.process.as_deref().map_or("", runtime_of);
         let container = self.containers.give_up(id, runtime);
         self.add_container(&mut observed, container);
         observed
+    }
+
+    /// A rule gave a process a role: it, its forks, and below them all that asks for its ancestors' roles know it now.
+    pub fn learn_role(&mut self, process: &Process, role: &Arc<str>) {
+        process.execution.roles.add(role);
     }
 
     fn process(&mut self, owner: Owner) -> Option<Arc<Process>> {
@@ -221,6 +247,10 @@ impl Node {
             left_mounts: process.is_some_and(has_left_mounts),
             ..Facts::default()
         };
+        if let (Kind::Exec(exec), Some(process)) = (&event.kind, process) {
+            let parent = process.parent.as_ref().map_or(exec.parent, |parent| parent.key);
+            facts.parent_sockets_known = self.looked.is_recent(parent, event.time);
+        }
         if let Kind::Connection(connection) = &event.kind
             && connection.initiated
         {
@@ -268,6 +298,8 @@ fn owner(kind: &Kind) -> Option<Owner> {
         | Kind::Recorded(_)
         | Kind::Runtime(_)
         | Kind::OwnContainer(_)
-        | Kind::Users(_) => None,
+        | Kind::Users(_)
+        | Kind::Again(_)
+        | Kind::Looked(_) => None,
     }
 }

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use rsigma_eval::EventValue;
 
 use crate::{
-    event::{Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process},
+    event::{
+        Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process, WebWorker,
+    },
     observed::Observed,
 };
 
@@ -115,7 +117,7 @@ pub const FIELDS: &[Field] = &[
     fact("DestinationHostname", CONNECTION, "the name under which that address was asked for", |o| text(o.facts.destination_name.as_deref()?)),
     field("SourceIp", SOCKET, "the address that the connection comes from, or the listener's own", |o| address(source(o)?.ip())),
     field("SourcePort", SOCKET, "the port that the connection comes from, or the listener's own", |o| number(source(o)?.port())),
-    field("Protocol", SOCKET, "tcp or udp", protocol),
+    field("Protocol", SOCKET, "tcp, udp or unix", protocol),
     field("Initiated", CONNECTION, "this side opened the connection", |o| { flag(connection(o)?.initiated) }),
     field("QueryName", DNS, "the name that was asked for", |o| text(&dns(o)?.name)),
     field("QueryType", DNS, "the record type that was asked for", |o| { text(&dns(o)?.record_type) }),
@@ -163,9 +165,17 @@ pub const FIELDS: &[Field] = &[
     field("process.pid_namespace", WITH_PROCESS, "inode of the pid namespace", |o| number(run(o)?.namespaces.pid)),
     field("process.network_namespace", WITH_PROCESS, "inode of the network namespace", |o| number(run(o)?.namespaces.network)),
     field("process.user_namespace", WITH_PROCESS, "inode of the user namespace", |o| number(run(o)?.namespaces.user)),
+    fact("process.parent_sockets_known", PROCESS, "what its parent listens on was looked at in the last two seconds", |o| o.facts.parent_sockets_known.then_some(EventValue::Bool(true))),
     field("process.arguments_cut", PROCESS, "arguments were left out of CommandLine", |o| flag(run(o)?.command_line_cut)),
     fact("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on, in a container up to its first process", |o| list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.exe))),
     fact("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on, in a container up to its first process", |o| { list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.command_line)) }),
+    fact("process.roles", WITH_PROCESS, "what rules say that it is for: web-worker, session…", |o| list(run(o)?.roles.iter())),
+    fact("process.ancestor_roles", WITH_PROCESS, "roles of the parent, its parent, and so on, up to the first that begins sessions, in a container up to its first process", ancestor_roles),
+    fact("process.gained_root", WITH_PROCESS, "effectively root, though the web worker that it is below serves as another user", |o| process(o)?.gained_root().then_some(EventValue::Bool(true))),
+    fact("web_worker.image", WITH_PROCESS, "executable of the nearest ancestor that serves web pages", |o| non_empty(&web_worker(o)?.process.execution.exe)),
+    fact("web_worker.pid", WITH_PROCESS, "that one's process id as the node sees it", |o| number(web_worker(o)?.process.key.pid)),
+    fact("web_worker.uid", WITH_PROCESS, "the user id that it serves as", |o| number(web_worker(o)?.uid())),
+    fact("web_worker.command_line", WITH_PROCESS, "that one's arguments", |o| non_empty(&web_worker(o)?.process.execution.command_line)),
     field("container.id", IN_CONTAINER, "the container's full id", |o| { text(&container(o)?.id) }),
     field("container.metadata", IN_CONTAINER, "known, pending (the runtime did not answer in time) or unavailable (no runtime to ask)", |o| text(container(o)?.metadata.name())),
     field("container.runtime", IN_CONTAINER, "docker, containerd, cri-o or podman", |o| non_empty(&container(o)?.runtime)),
@@ -194,8 +204,9 @@ pub const FIELDS: &[Field] = &[
     field("destination.container.name", CONNECTION, "that container's name", |o| non_empty(&destination(o)?.name)),
     field("destination.container.image", CONNECTION, "that container's image as it was asked for", |o| non_empty(&destination(o)?.image)),
     field("destination.container.labels", CONNECTION, "that container's labels, each as name=value", |o| labels(destination(o)?)),
-    fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.ip()))),
-    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.finding.as_deref()?)),
+    fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.endpoint()?.ip()))),
+    field("listener.path", LISTEN, "the path of a unix socket, or @ and its name where it has no file", |o| text(listener(o)?.address.path()?)),
+    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
     field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
@@ -212,6 +223,10 @@ fn run(observed: &Observed) -> Option<&Execution> {
 
 fn parent(observed: &Observed) -> Option<&Process> {
     process(observed)?.parent.as_deref()
+}
+
+fn web_worker(observed: &Observed) -> Option<WebWorker<'_>> {
+    process(observed)?.web_worker()
 }
 
 fn container(observed: &Observed) -> Option<&Container> {
@@ -259,7 +274,7 @@ fn change(observed: &Observed) -> Option<&ContainerChange> {
 fn source(observed: &Observed) -> Option<std::net::SocketAddr> {
     match &observed.event.kind {
         Kind::Connection(connection) => connection.source,
-        Kind::Listen(listener) => Some(listener.address),
+        Kind::Listen(listener) => listener.address.endpoint(),
         _ => None,
     }
 }
@@ -267,7 +282,11 @@ fn source(observed: &Observed) -> Option<std::net::SocketAddr> {
 fn protocol(observed: &Observed) -> Option<EventValue<'_>> {
     match &observed.event.kind {
         Kind::Connection(connection) => text(connection.protocol.name()),
-        Kind::Listen(_) => text("tcp"),
+        Kind::Listen(listener) => text(if listener.address.path().is_some() {
+            "unix"
+        } else {
+            "tcp"
+        }),
         _ => None,
     }
 }
@@ -283,6 +302,20 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
         (run.script, "script"),
     ];
     list(kinds.into_iter().filter_map(|(holds, name)| holds.then_some(name)))
+}
+
+/// Each role once, of the nearest ancestor that has it.
+fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
+    let mut roles: Vec<&str> = Vec::new();
+    for role in process(observed)?
+        .line()
+        .flat_map(|ancestor| ancestor.execution.roles.iter())
+    {
+        if !roles.contains(&role) {
+            roles.push(role);
+        }
+    }
+    list(roles.into_iter())
 }
 
 /// How far a listener's address can be reached.

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use rsigma_eval::EventValue;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::{
     event::{Beyond, Container, Event, LogSource, Process},
@@ -50,6 +51,10 @@ pub struct Facts {
     pub destination_role: Option<&'static str>,
     /// The name that the destination's address was last asked for under.
     pub destination_name: Option<Arc<str>>,
+    /// The sockets of the process's parent were looked at a moment ago.
+    pub parent_sockets_known: bool,
+    /// The rules that have matched this event, of one that is judged again.
+    pub judged_before: Vec<Uuid>,
 }
 
 impl From<Event> for Observed {

@@ -3,6 +3,8 @@
 
 pub mod entrance;
 pub mod judge;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,9 @@ pub struct Stream {
     last: Last,
     passed: u64,
     ready: Vec<Observed>,
+    /// Executions that stood before the agent: they are judged after the listeners of the same look, by which rules know
+    /// what their ancestors are for.
+    standing: Vec<Observed>,
 }
 
 impl Stream {
@@ -48,6 +53,7 @@ impl Stream {
             last,
             passed: 0,
             ready: Vec::new(),
+            standing: Vec::new(),
         }
     }
 
@@ -87,6 +93,9 @@ impl Stream {
         self.passed += batch.len() as u64;
         let now = Instant::now();
         for event in batch {
+            if !event.startup && event.kind.log_source().is_some() {
+                self.judge_standing();
+            }
             self.entrance.admit(event, now, &mut self.ready);
             self.finish_ready();
         }
@@ -94,6 +103,7 @@ impl Stream {
 
     /// Ends every window of repeats, with their updates.
     pub fn finish(&mut self) {
+        self.judge_standing();
         if let Last::Judge(judge) = &mut self.last {
             judge.finish();
         }
@@ -112,10 +122,10 @@ impl Stream {
         }
     }
 
-    /// Whether something waits for its container's facts, or an answer is outstanding.
+    /// Whether something waits for others, for its container's facts, or an answer is outstanding.
     pub fn is_waiting(&self) -> bool {
         let asked = matches!(&self.last, Last::Judge(judge) if judge.outstanding() > 0);
-        asked || self.entrance.is_waiting()
+        asked || !self.standing.is_empty() || self.entrance.is_waiting()
     }
 
     fn take_up(&mut self, reloaded: Reloaded) {
@@ -151,6 +161,7 @@ impl Stream {
     }
 
     fn send_updates(&mut self) {
+        self.judge_standing();
         if let Last::Judge(judge) = &mut self.last {
             judge.send_updates(Timestamp::now());
         }
@@ -160,14 +171,37 @@ impl Stream {
     pub fn release_overdue(&mut self, now: Instant) {
         self.entrance.overdue(now, &mut self.ready);
         self.finish_ready();
+        self.judge_standing();
     }
 
     fn finish_ready(&mut self) {
-        for observed in self.ready.drain(..) {
-            match &mut self.last {
-                Last::Judge(judge) => judge.judge(observed),
-                Last::Record(record) => record(&observed),
+        let mut ready = std::mem::take(&mut self.ready);
+        for observed in ready.drain(..) {
+            let judged = matches!(self.last, Last::Judge(_));
+            if judged && observed.event.startup && matches!(observed.event.kind, Kind::Exec(_)) {
+                self.standing.push(observed);
+            } else {
+                self.finish_one(observed);
             }
+        }
+        // The next event has the room again.
+        self.ready = ready;
+    }
+
+    fn judge_standing(&mut self) {
+        for observed in std::mem::take(&mut self.standing) {
+            self.finish_one(observed);
+        }
+    }
+
+    fn finish_one(&mut self, observed: Observed) {
+        match &mut self.last {
+            Last::Judge(judge) => {
+                for (process, role) in judge.judge(observed) {
+                    self.entrance.learn_role(&process, &role);
+                }
+            }
+            Last::Record(record) => record(&observed),
         }
     }
 }

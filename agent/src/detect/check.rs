@@ -1,6 +1,6 @@
 //! What must hold before a rule comes into force: an id of its own, a family of ours, fields that exist.
 
-use std::{collections::HashMap, path::PathBuf, str::FromStr as _};
+use std::{collections::HashMap, path::PathBuf, str::FromStr as _, sync::Arc};
 
 use rsigma_eval::{CompiledRule, FieldSource, RuleFieldSet, compile_rule};
 use rsigma_parser::{CorrelationRule, Detections, FilterRule, SigmaCollection, SigmaRule};
@@ -94,6 +94,7 @@ pub(super) struct Known {
 #[serde(deny_unknown_fields)]
 struct Attributes {
     ask: Option<String>,
+    role: Option<Arc<str>>,
     #[serde(default)]
     subject: Vec<String>,
     #[serde(default)]
@@ -105,6 +106,8 @@ struct Attributes {
 pub(super) struct Said {
     /// A match asks, rather than being an alert.
     pub asks: Option<Ask>,
+    /// A match gives a role, rather than being an alert.
+    pub role: Option<Arc<str>>,
     /// The fields that tell one subject from another.
     pub subject: Vec<String>,
     /// What others call the finding.
@@ -268,6 +271,7 @@ impl Checker {
         };
         let Attributes {
             ask,
+            role,
             subject,
             compatibility,
         } = written;
@@ -276,12 +280,22 @@ impl Checker {
             self.report(place, Severity::Error, "compatibility:", reason);
             return None;
         }
+        let refused = match &role {
+            Some(_) if ask.is_some() => Some("a rule either asks or gives a role"),
+            Some(name) if name.is_empty() => Some("the role has no name"),
+            _ => None,
+        };
+        if let Some(reason) = refused {
+            self.report(place, Severity::Error, "role:", reason);
+            return None;
+        }
         let asks = match ask {
             Some(name) => Some(self.question(&name, place)?),
             None => None,
         };
         Some(Said {
             asks,
+            role,
             subject,
             compatibility,
         })
@@ -289,7 +303,7 @@ impl Checker {
 
     /// The question of that name, if somebody answers it.
     fn question(&mut self, name: &str, place: &Place) -> Option<Ask> {
-        let asks = Ask::ALL.into_iter().find(|ask| ask.name() == name);
+        let asks = Ask::by_name(name);
         if asks.is_none() {
             let reason = format!("nobody answers the question {name}");
             self.report(place, Severity::Error, "ask:", reason);
@@ -327,6 +341,7 @@ fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, sa
         false_positives: sigma.falsepositives.clone(),
         log_source,
         subject: said.subject,
+        role: said.role,
         compatibility: said.compatibility,
         file: file_of(place),
     }

@@ -8,6 +8,7 @@ use rsigma_eval::{
 use rsigma_parser::CorrelationRule;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     Ask, Match, Rule,
@@ -107,7 +108,10 @@ impl Family {
 
     /// What the rules say to an event; time is the event's own.
     pub(super) fn judge(&mut self, observed: &Observed) -> Vec<Match> {
-        let found = self.engine.evaluate(observed);
+        let mut found = self.engine.evaluate(observed);
+        if !observed.facts.judged_before.is_empty() {
+            found.retain(|result| !is_of(result, &observed.facts.judged_before));
+        }
         if found.is_empty() {
             return Vec::new();
         }
@@ -169,6 +173,13 @@ impl fmt::Debug for Family {
             .field("rules", &self.by_id.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether one of these rules found that.
+fn is_of(result: &EvaluationResult, rules: &[Uuid]) -> bool {
+    let id = result.header.rule_id.as_deref();
+    id.and_then(|id| Uuid::try_parse(id).ok())
+        .is_some_and(|id| rules.contains(&id))
 }
 
 /// The fields of a match, each once; of a correlation its groups and its count.

@@ -83,6 +83,7 @@ fn correlation(checker: &mut Checker, id: Uuid, placed: Placed<CorrelationRule>)
         references: sigma.references.clone(),
         false_positives: sigma.falsepositives.clone(),
         log_source: source,
+        role: said.role,
         subject: said.subject,
         compatibility: said.compatibility,
         file: file_of(&place),

@@ -1,8 +1,8 @@
 //! Samples: recorded events beside a rule file that its rules must match, or must not.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
-use rsigma_parser::CorrelationRule;
+use rsigma_parser::{CorrelationRule, SigmaRule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -10,7 +10,11 @@ use super::{
     Rules,
     document::{Documents, Place, Placed},
 };
-use crate::{event::recorded::event_from_json, observed::Observed};
+use crate::{
+    enrich::{Node, Step},
+    event::{Event, recorded::event_from_json},
+    observed::Observed,
+};
 
 /// One line of a sample file.
 #[derive(Debug, Deserialize)]
@@ -49,7 +53,7 @@ impl Outcome {
 }
 
 /// Runs the samples that stand beside a rule file. Each meets the file's rules afresh, with the rules that they
-/// correlate and their filters but no others.
+/// correlate, those that give roles, and their filters, but no others.
 pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     let mut outcome = Outcome::default();
     for (number, line) in samples.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -78,11 +82,19 @@ fn try_sample(sample: Sample, documents: &Documents, file: &Path) -> Result<(), 
         .filter(|(place, _)| *place.file == *file)
         .map(|(_, id)| id);
     let own: Vec<_> = own.collect();
-    let mut fired = false;
+    let (mut node, mut fired) = (Node::default(), false);
     for (second, mut event) in events.into_iter().enumerate() {
         event.entry("time").or_insert_with(|| Value::from(second));
-        let observed = Observed::from(event_from_json(event).map_err(|error| format!("{why}: {error:#}"))?);
-        fired |= rules.judge(&observed).iter().any(|found| own.contains(&found.rule.id));
+        let event = event_from_json(event).map_err(|error| format!("{why}: {error:#}"))?;
+        let Some(observed) = observe(&mut node, event) else {
+            continue;
+        };
+        for found in rules.judge(&observed) {
+            fired |= own.contains(&found.rule.id);
+            if let (Some(role), Some(process)) = (&found.rule.role, &observed.process) {
+                node.learn_role(process, role);
+            }
+        }
     }
     match (matches, fired) {
         (true, false) => Err(format!("does not match, but must: {why}")),
@@ -91,8 +103,18 @@ fn try_sample(sample: Sample, documents: &Documents, file: &Path) -> Result<(), 
     }
 }
 
+/// An event with all that the node knows of it by the events before; nothing of one that no rule judges.
+fn observe(node: &mut Node, event: Event) -> Option<Observed> {
+    match node.observe(event, Instant::now()) {
+        Step::Learned => None,
+        Step::Ready(observed) | Step::Undescribed(_, observed) => Some(observed),
+        Step::Awaits(container, observed) => Some(node.resume(&container, observed)),
+    }
+}
+
 impl Documents {
-    /// What stands in one file, the rules that its correlations build upon, and all filters and overrides.
+    /// What stands in one file, the rules that its correlations build upon, those that give roles, and all lists, filters
+    /// and overrides.
     fn about(&self, file: &Path) -> Self {
         let here = |place: &Place| *place.file == *file;
         let mut wanted: Vec<&str> = Vec::new();
@@ -115,7 +137,8 @@ impl Documents {
         }
         let rules = self.rules.iter();
         let rules = rules.filter(|placed| {
-            here(&placed.place) || is_named(&wanted, placed.what.id.as_deref(), placed.what.name.as_deref())
+            let named = is_named(&wanted, placed.what.id.as_deref(), placed.what.name.as_deref());
+            here(&placed.place) || named || gives_role(&placed.what)
         });
         Self {
             rules: rules.cloned().collect(),
@@ -125,6 +148,11 @@ impl Documents {
             lists: self.lists.clone(),
         }
     }
+}
+
+fn gives_role(rule: &SigmaRule) -> bool {
+    let said = rule.custom_attributes.get("tocsin");
+    said.is_some_and(|said| said.get("role").is_some())
 }
 
 fn is_named(wanted: &[&str], id: Option<&str>, name: Option<&str>) -> bool {

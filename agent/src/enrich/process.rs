@@ -66,6 +66,7 @@ impl Processes {
                 container: maker.container.clone(),
                 escaped_cgroup: maker.escaped_cgroup,
                 entered: maker.entered,
+                replaced: None,
                 depth: 0,
             },
             None => unknown(*child),
@@ -103,6 +104,7 @@ impl Processes {
             container,
             escaped_cgroup,
             entered: false,
+            replaced: before.and_then(replaced),
             depth: 0,
         };
         node.entered = entered || is_inside_container(&node);
@@ -149,6 +151,14 @@ impl Processes {
     }
 }
 
+/// What a process leaves behind when it runs another program: the first web worker among its programs. What it was made
+/// with is its parent's program, which stays above it anyway.
+fn replaced(before: Arc<Process>) -> Option<Arc<Process>> {
+    let parents = (before.parent.as_ref()).is_some_and(|parent| Arc::ptr_eq(&parent.execution, &before.execution));
+    let own = !parents && before.is_web_worker();
+    before.replaced.clone().or_else(|| own.then_some(before))
+}
+
 /// The node as the table keeps it: with no more than the beginning of a long command line.
 fn kept(node: &Arc<Process>) -> Arc<Process> {
     let command_line = &node.execution.command_line;
@@ -158,6 +168,7 @@ fn kept(node: &Arc<Process>) -> Arc<Process> {
     let execution = Execution {
         command_line: command_line[..command_line.floor_char_boundary(KEPT_ARGUMENTS)].into(),
         command_line_cut: true,
+        roles: node.execution.roles.shared(),
         ..(*node.execution).clone()
     };
     Arc::new(Process {
@@ -175,6 +186,7 @@ fn unknown(key: ProcessKey) -> Process {
         container: None,
         escaped_cgroup: false,
         entered: false,
+        replaced: None,
         depth: 0,
     }
 }

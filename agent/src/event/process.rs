@@ -4,6 +4,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
+use super::Roles;
+
 /// A process for as long as the node is up: a pid alone comes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProcessKey {
@@ -12,6 +14,13 @@ pub struct ProcessKey {
     /// When it started, in clock ticks (1/100 s) since boot: what `/proc/PID/stat` can tell as well.
     pub start: u64,
 }
+
+/// The role of what serves web pages: a request may have asked for whatever runs below it.
+const WEB_WORKER: &str = "web-worker";
+
+/// The role of what begins work for people or by the clock, as sshd and cron do: what runs below it owes nothing to what
+/// is above it.
+const SESSION: &str = "session";
 
 /// A process was made by another.
 #[derive(Clone, Debug)]
@@ -47,6 +56,8 @@ pub struct Process {
     pub escaped_cgroup: bool,
     /// It has been inside its container, or was made by who has: no longer the runtime on its way there.
     pub entered: bool,
+    /// The web worker that it was before it ran another program: an exploit may put a shell in a server's place.
+    pub replaced: Option<Arc<Process>>,
     /// How many ancestors it has.
     pub depth: u16,
 }
@@ -62,6 +73,67 @@ impl Process {
     pub fn ancestors_inside(&self) -> impl Iterator<Item = &Process> {
         let inside = |ancestor: &&Process| self.container.is_none() || ancestor.container == self.container;
         self.ancestors().take_while(inside)
+    }
+
+    /// The programs whose roles count as those of its ancestors, the nearest first: it ends at one that begins sessions,
+    /// and in a container with its first process.
+    pub fn line(&self) -> impl Iterator<Item = &Process> {
+        let mut ended = false;
+        let below_session = move |process: &&Process| {
+            let goes_on = !ended;
+            ended |= process.execution.roles.has(SESSION);
+            goes_on
+        };
+        let above = self
+            .ancestors_inside()
+            .flat_map(|ancestor| [Some(ancestor), ancestor.replaced.as_deref()]);
+        std::iter::once(self.replaced.as_deref())
+            .chain(above)
+            .flatten()
+            .take_while(below_session)
+    }
+
+    /// Whether it serves web pages.
+    pub fn is_web_worker(&self) -> bool {
+        self.execution.roles.has(WEB_WORKER)
+    }
+
+    /// The nearest ancestor that serves web pages.
+    pub fn web_worker(&self) -> Option<WebWorker<'_>> {
+        let mut below = self;
+        for process in self.line() {
+            if process.is_web_worker() {
+                return Some(WebWorker { process, below });
+            }
+            below = process;
+        }
+        None
+    }
+
+    /// Whether it is root now although the web worker that it is below is not.
+    pub fn gained_root(&self) -> bool {
+        self.execution.credentials.euid == 0 && self.web_worker().is_some_and(|worker| worker.uid() != 0)
+    }
+}
+
+/// A web worker above a process.
+#[derive(Clone, Copy, Debug)]
+pub struct WebWorker<'a> {
+    /// The worker.
+    pub process: &'a Process,
+    /// What it made, of those above the process or the process itself.
+    below: &'a Process,
+}
+
+impl WebWorker<'_> {
+    /// The user that it serves as. A worker that was made by a master which runs as root becomes another user without
+    /// running a program, which nobody reports; the programs that it runs have its real user id, also where they gain
+    /// another's rights.
+    pub fn uid(&self) -> u32 {
+        match self.process.execution.credentials.euid {
+            0 => self.below.execution.credentials.uid,
+            uid => uid,
+        }
     }
 }
 
@@ -114,6 +186,8 @@ pub struct Execution {
     /// Where the environment of a container's first process says that the Kubernetes API is
     /// (`KUBERNETES_SERVICE_HOST`).
     pub kubernetes_api: Option<(IpAddr, u16)>,
+    /// What rules say that it is for.
+    pub roles: Roles,
 }
 
 /// What kind of file an executable is.

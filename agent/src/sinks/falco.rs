@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     alert::{Alert, Level},
-    event::{Container, Kind, LogSource, Process},
+    event::{Container, Kind, ListenAddress, LogSource, Process},
 };
 
 /// Appends the alert as one line.
@@ -178,7 +178,10 @@ fn container_fields<M: SerializeMap>(fields: &mut M, container: &Container) -> R
 fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::Error> {
     let (client, server, protocol) = match kind {
         Kind::Connection(connection) => (connection.source, connection.destination, connection.protocol.name()),
-        Kind::Listen(listener) => (None, listener.address, "tcp"),
+        Kind::Listen(listener) => match &listener.address {
+            ListenAddress::Tcp(address) => (None, *address, "tcp"),
+            ListenAddress::Unix(path) => return fields.serialize_entry("fd.name", path),
+        },
         Kind::Dns(message) => {
             fields.serialize_entry("dns.name", &message.name)?;
             (None, message.server, "udp")
@@ -191,7 +194,9 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
         | Kind::Exit(_)
         | Kind::Runtime(_)
         | Kind::OwnContainer(_)
-        | Kind::Users(_) => {
+        | Kind::Users(_)
+        | Kind::Again(_)
+        | Kind::Looked(_) => {
             return Ok(());
         }
     };

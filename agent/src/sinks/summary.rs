@@ -101,7 +101,9 @@ impl Display for What<'_> {
             | Kind::Exit(_)
             | Kind::Runtime(_)
             | Kind::OwnContainer(_)
-            | Kind::Users(_) => Matched(self.0).fmt(out),
+            | Kind::Users(_)
+            | Kind::Again(_)
+            | Kind::Looked(_) => Matched(self.0).fmt(out),
         }
     }
 }

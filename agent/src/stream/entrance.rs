@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     enrich::{Node, Step, hold::Waiting},
-    event::{Container, Event, Kind, Metadata},
+    event::{Container, Event, Kind, Metadata, Process},
     observed::Observed,
     sources::runtime_files,
 };
@@ -64,6 +64,11 @@ impl Entrance {
                 ready.push(observed);
             }
         }
+    }
+
+    /// Remembers a role that a rule gave to a process.
+    pub fn learn_role(&mut self, process: &Process, role: &Arc<str>) {
+        self.node.learn_role(process, role);
     }
 
     /// What has waited long enough goes on without the facts that did not come.

@@ -107,6 +107,7 @@ mod tests {
         };
         Arc::new(Process {
             key: ProcessKey { pid, start: 1 },
+            replaced: None,
             parent: parent.cloned(),
             execution: Arc::new(execution),
             container: container.map(Arc::from),

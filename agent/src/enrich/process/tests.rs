@@ -269,3 +269,119 @@ fn who_was_inside_and_sees_the_nodes_files_has_left() {
     let on_node = table.exec(key(4), key(1), seeing(1, "/"), None);
     assert!(!has_left_mounts(&on_node));
 }
+
+fn by(exe: &str, uid: u32, euid: u32) -> Arc<Execution> {
+    Arc::new(Execution {
+        credentials: Credentials {
+            uid,
+            euid,
+            ..Credentials::default()
+        },
+        ..of(exe, "/")
+    })
+}
+
+/// PID 10 is a web server's master that runs as root, PID 11 the worker that it forked.
+fn with_web_worker() -> Processes {
+    let mut table = Processes::default();
+    table.exec(key(1), key(0), by("/sbin/init", 0, 0), None);
+    fork(&mut table, 1, 10);
+    let master = table.exec(key(10), key(1), by("/opt/renamed", 0, 0), None);
+    fork(&mut table, 10, 11);
+    // It listens later than its worker was made.
+    give(&master, "web-worker");
+    table
+}
+
+fn give(process: &Process, role: &str) {
+    process.execution.roles.add(&role.into());
+}
+
+/// Forks `pid` off its parent and has it run a program.
+fn run(table: &mut Processes, parent: u32, pid: u32, execution: Arc<Execution>) -> Arc<Process> {
+    fork(table, parent, pid);
+    table.exec(key(pid), key(parent), execution, None)
+}
+
+fn check_worker(process: &Process, pid: u32, uid: u32, gained_root: bool) {
+    let worker = process.web_worker().expect("it is below a web worker");
+    let found = (worker.process.key, worker.uid(), process.gained_root());
+    assert_eq!(found, (key(pid), uid, gained_root), "{}", process.execution.exe);
+}
+
+#[test]
+fn a_web_worker_is_known_at_any_depth_and_with_it_who_gained_root() {
+    let mut table = with_web_worker();
+    assert!(
+        table.get(key(11)).unwrap().is_web_worker(),
+        "a fork is what its maker is"
+    );
+    for depth in 0..6 {
+        let child = run(&mut table, 11 + depth, 12 + depth, by("/bin/sh", 33, 33));
+        check_worker(&child, 11, 33, false);
+    }
+    let sudo = run(&mut table, 17, 18, by("/usr/bin/sudo", 33, 0));
+    check_worker(&sudo, 11, 33, true);
+    let below = run(&mut table, 18, 19, by("/usr/bin/id", 0, 0));
+    check_worker(&below, 11, 33, true);
+    let at_once = run(&mut table, 11, 20, by("/usr/bin/sudo", 33, 0));
+    check_worker(&at_once, 11, 33, true);
+    let of_roots_own = run(&mut table, 10, 21, by("/usr/bin/rotatelogs", 0, 0));
+    check_worker(&of_roots_own, 10, 0, false);
+    let beside = run(&mut table, 1, 22, by("/usr/bin/sudo", 1000, 0));
+    assert!(beside.web_worker().is_none() && !beside.gained_root());
+}
+
+#[test]
+fn a_shell_in_a_web_workers_place_is_below_it() {
+    let mut table = with_web_worker();
+    table.exec(key(10), key(1), by("/bin/sh", 0, 0), None);
+    let again = table.exec(key(10), key(1), by("/bin/bash", 33, 33), None);
+    check_worker(&again, 10, 33, false);
+    check_worker(&run(&mut table, 10, 12, by("/usr/bin/id", 33, 33)), 10, 33, false);
+    let worker = table.exec(key(11), key(10), by("/bin/sh", 33, 33), None);
+    assert_eq!(worker.web_worker().map(|worker| worker.process.key), Some(key(10)));
+}
+
+#[test]
+fn roles_reach_no_further_than_a_session_or_a_container() {
+    let mut table = with_web_worker();
+    let sshd = run(&mut table, 11, 12, by("/usr/sbin/sshd", 0, 0));
+    assert!(sshd.web_worker().is_some());
+    give(&sshd, "session");
+    let login = run(&mut table, 12, 13, by("/bin/bash", 0, 0));
+    assert!(login.web_worker().is_none());
+    let found: Vec<_> = login.line().flat_map(|above| above.execution.roles.iter()).collect();
+    assert_eq!(found, ["session"]);
+    let inside = format!("/docker/{}", container());
+    let init = run(&mut table, 11, 14, running("/bin/app", &inside));
+    assert!(init.web_worker().is_none(), "what started the container");
+    give(&init, "web-worker");
+    let child = run(&mut table, 14, 15, running("/bin/sh", &inside));
+    assert_eq!(child.web_worker().map(|worker| worker.process.key), Some(key(14)));
+}
+
+#[test]
+fn a_role_is_shared_by_forks_and_seen_from_below() {
+    for arguments in [1, 2 * KEPT_ARGUMENTS] {
+        let mut table = Processes::default();
+        let execution = Execution {
+            command_line: "x".repeat(arguments).into(),
+            ..of("/srv/renamed", "/")
+        };
+        let server = table.exec(key(2), key(1), Arc::new(execution), None);
+        fork(&mut table, 2, 3);
+        fork(&mut table, 3, 4);
+        let child = table.exec(key(4), key(3), running("/bin/sh", "/"), None);
+        // The event's own node learns it, after the table has made its own of it and others have come of that.
+        server.execution.roles.add(&"web-worker".into());
+        let roles = |process: &Process| process.execution.roles.iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(roles(table.get(key(3)).unwrap()), ["web-worker"]);
+        assert!(roles(&child).is_empty());
+        assert!(
+            child
+                .ancestors_inside()
+                .all(|ancestor| roles(ancestor) == ["web-worker"])
+        );
+    }
+}

@@ -12,7 +12,8 @@ use rustc_hash::FxHashMap;
 use super::{Decoder, Hook, Sensor, decode::key};
 use crate::enrich::container::telling;
 use crate::event::{
-    Capabilities, Credentials, Descriptor, Event, ExeFlags, Exec, Execution, Kind, Namespaces, ProcessKey, Seccomp,
+    Capabilities, Credentials, Descriptor, Event, ExeFlags, Exec, Execution, Kind, Namespaces, ProcessKey, Roles,
+    Seccomp,
 };
 
 /// The sensor's row.
@@ -125,6 +126,7 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         cgroup_id: record.cgroup_id,
         entering: false,
         cgroup: telling_cgroup(cgroup, cgroup_v1),
+        roles: Roles::default(),
         kubernetes_api: decoder
             .chunks
             .take(ENVIRONMENT_TAG, process)

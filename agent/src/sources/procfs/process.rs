@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::socket::Sockets;
 use crate::{
     enrich::container::telling,
-    event::{Capabilities, Credentials, Descriptor, ExeFlags, Execution, Namespaces, ProcessKey, Seccomp},
+    event::{Capabilities, Credentials, Descriptor, ExeFlags, Execution, Namespaces, ProcessKey, Roles, Seccomp},
     sources::kernel::kubernetes_api,
 };
 
@@ -119,6 +119,7 @@ fn execution(
         cgroup_id,
         cgroup,
         entering: is_young(stat) && !is_in_own_root(process, &link, metadata.as_ref()),
+        roles: Roles::default(),
         kubernetes_api: (nested && pid_in_namespace == 1)
             .then(|| fs::read(proc_path(process, "environ")).ok())
             .flatten()
