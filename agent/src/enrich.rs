@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Instant};
 use self::{
     address::{role, role_of_container, role_of_name},
     container::{Answer, Containers, container_id},
-    process::{Processes, has_entered_container, has_full_bounding_set, has_full_capabilities, shared_namespaces},
+    process::{Processes, has_full_bounding_set, has_full_capabilities, has_left_mounts, shared_namespaces},
     socket::{Listeners, Looked, Names},
     user::Users,
 };
@@ -184,7 +184,7 @@ impl Node {
 
     fn add_container(&mut self, observed: &mut Observed, mut container: Arc<Container>) {
         if let Some(process) = observed.process.clone() {
-            if matches!(observed.event.kind, Kind::Exec(_)) && has_entered_container(&process) {
+            if matches!(observed.event.kind, Kind::Exec(_)) && process.entered {
                 let standing = observed.event.startup;
                 observed.facts.container_start = self.containers.first_execution(&container.id, &process, standing);
             }
@@ -244,6 +244,7 @@ impl Node {
             user: recorded_user(event).or_else(|| self.users.name(uid?).cloned()),
             full_capabilities: process.is_some_and(has_full_capabilities),
             full_bounding_set: process.is_some_and(has_full_bounding_set),
+            left_mounts: process.is_some_and(has_left_mounts),
             ..Facts::default()
         };
         if let (Kind::Exec(exec), Some(process)) = (&event.kind, process) {

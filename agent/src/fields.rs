@@ -199,6 +199,7 @@ pub const FIELDS: &[Field] = &[
     field("container.started_at", IN_CONTAINER, "when it was started", |o| { non_empty(&container(o)?.started_at) }),
     fact("container.start", PROCESS, "the first execution seen in its container", |o| o.facts.container_start.then_some(EventValue::Bool(true))),
     field("container.escaped_cgroup", WITH_PROCESS, "the process belongs to its container without being in its cgroup: it left it, or was sent in by nsenter", |o| process(o)?.escaped_cgroup.then_some(EventValue::Bool(true))),
+    field("container.escaped_mounts", WITH_PROCESS, "the process left its container's mount namespace for the node's and still belongs to it: it sees the node's files", |o| o.facts.left_mounts.then_some(EventValue::Bool(true))),
     fact("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubernetes-dashboard, kubelet, etcd, cloud-metadata, docker-api", |o| text(o.facts.destination_role?)),
     field("destination.container.id", CONNECTION, "the container of this node that answers at the destination: by its address, or by the node's port that is forwarded to it", |o| text(&destination(o)?.id)),
     field("destination.container.name", CONNECTION, "that container's name", |o| non_empty(&destination(o)?.name)),

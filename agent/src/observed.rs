@@ -37,6 +37,8 @@ pub struct Facts {
     pub full_capabilities: bool,
     /// The process could gain, in the initial user namespace, every capability that the runtime can give.
     pub full_bounding_set: bool,
+    /// The process left its container's mount namespace for the node's.
+    pub left_mounts: bool,
     /// What the process has that its container's first process could never have.
     pub beyond_container: Beyond,
     /// The process was put into a running container.

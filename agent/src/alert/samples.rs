@@ -274,6 +274,7 @@ pub(crate) fn process(pid: u32, exe: &str, command_line: &str, parent: Option<Ar
         container: None,
         escaped_cgroup: false,
         replaced: None,
+        entered: false,
     })
 }
 

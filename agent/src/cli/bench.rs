@@ -152,6 +152,7 @@ fn process(exe: &str, command_line: &str, parent: Option<Arc<Process>>) -> Arc<P
         container: None,
         escaped_cgroup: false,
         replaced: None,
+        entered: false,
         depth,
     })
 }

@@ -66,6 +66,7 @@ impl Processes {
                 container: maker.container.clone(),
                 escaped_cgroup: maker.escaped_cgroup,
                 replaced: None,
+                entered: maker.entered,
                 depth: 0,
             },
             None => unknown(*child),
@@ -86,10 +87,9 @@ impl Processes {
             Some(before) => before.parent.clone().or_else(|| self.live.get(&parent).cloned()),
             None => self.live.get(&parent).cloned(),
         };
-        let inherited = before
-            .as_ref()
-            .or(parent.as_ref())
-            .and_then(|process| process.container.clone());
+        let from = before.as_ref().or(parent.as_ref());
+        let inherited = from.and_then(|process| process.container.clone());
+        let entered = from.is_some_and(|process| process.entered);
         let by_cgroup = container_id(&execution.cgroup).map(|(id, _)| id);
         let by_mounts = by_mounts.filter(|_| by_cgroup.is_none());
         let container = inherited
@@ -97,15 +97,18 @@ impl Processes {
             .or_else(|| by_mounts.cloned());
         let escaped_cgroup = container.is_some() && container.as_deref() != by_cgroup;
         let parent = self.bounded(parent);
-        self.insert(Process {
+        let mut node = Process {
             key: process,
             parent,
             execution,
             container,
             escaped_cgroup,
             replaced: before.and_then(replaced),
+            entered: false,
             depth: 0,
-        })
+        };
+        node.entered = entered || is_inside_container(&node);
+        self.insert(node)
     }
 
     /// The container of that process, without counting that as news of it.
@@ -183,6 +186,7 @@ fn unknown(key: ProcessKey) -> Process {
         container: None,
         escaped_cgroup: false,
         replaced: None,
+        entered: false,
         depth: 0,
     }
 }
@@ -211,15 +215,21 @@ fn holds_all(process: &Process, set: Capabilities) -> bool {
     set.contain(full)
 }
 
-/// Whether a container's process has come into it: until then it is the runtime on its way there, which already counts
-/// to the container's cgroup but still sees the files of whoever sent it.
-pub fn has_entered_container(process: &Process) -> bool {
-    if process.container.is_none() || process.execution.entering {
-        return false;
-    }
+/// Whether a container's process is inside of it: before, it is the runtime on its way there, which already counts to
+/// the container's cgroup but still sees the files of whoever sent it.
+fn is_inside_container(process: &Process) -> bool {
+    process.container.is_some() && !process.execution.entering && !sees_senders_files(process)
+}
+
+/// Whether a container's process has been inside, and now sees the files of whoever started the container.
+pub fn has_left_mounts(process: &Process) -> bool {
+    process.entered && process.container.is_some() && sees_senders_files(process)
+}
+
+fn sees_senders_files(process: &Process) -> bool {
     let mounts = |process: &Process| process.execution.namespaces.mount;
     let senders = outside(process).map(mounts);
-    senders.is_none_or(|senders| senders == 0 || senders != mounts(process))
+    senders.is_some_and(|senders| senders != 0 && senders == mounts(process))
 }
 
 /// Which namespaces a container's process shares with whoever sent it, of those that make it part of the node.

@@ -56,6 +56,8 @@ pub struct Process {
     pub escaped_cgroup: bool,
     /// The web worker that it was before it ran another program: an exploit may put a shell in a server's place.
     pub replaced: Option<Arc<Process>>,
+    /// It has been inside its container, or was made by who has: no longer the runtime on its way there.
+    pub entered: bool,
     /// How many ancestors it has.
     pub depth: u16,
 }

@@ -1,7 +1,7 @@
 //! A container's first process: the measure of what its other processes may do, and of how they came into it.
 
 use crate::{
-    enrich::process::{has_entered_container, outside},
+    enrich::process::outside,
     event::{Beyond, Capabilities, Process, ProcessKey, Seccomp},
 };
 
@@ -42,7 +42,7 @@ impl First {
     /// Whether the process was put into the running container: it has entered it, and is no descendant of the first one.
     /// No, where the line of its ancestors is not known up to one outside.
     pub fn has_not_made(&self, process: &Process) -> bool {
-        if self.lineage_lost || !has_entered_container(process) {
+        if self.lineage_lost || !process.entered {
             return false;
         }
         let descends = process.key == self.key || process.ancestors_inside().any(|ancestor| ancestor.key == self.key);
@@ -52,7 +52,7 @@ impl First {
 
     /// What the process has that nobody whom the first one made could ever have.
     pub fn exceeded_by(&self, process: &Process) -> Beyond {
-        if process.key == self.key || !has_entered_container(process) {
+        if process.key == self.key || !process.entered {
             return Beyond::default();
         }
         let execution = &process.execution;
@@ -112,6 +112,7 @@ mod tests {
             execution: Arc::new(execution),
             container: container.map(Arc::from),
             escaped_cgroup: false,
+            entered: mount > 1,
             depth: 0,
         })
     }

@@ -113,6 +113,7 @@ fn running(pid: u32, second: i64) -> Process {
         }),
         container: Some("a".into()),
         escaped_cgroup: false,
+        entered: false,
         depth: 0,
     }
 }

@@ -52,6 +52,7 @@ const FACTS: &[&str] = &[
     "container.apparmor_profile",
     "container.start",
     "container.escaped_cgroup",
+    "container.escaped_mounts",
     "destination.role",
     "destination.container.id",
     "destination.container.name",
