@@ -356,8 +356,13 @@ fn runtime_wrapper(fixture: &Path, folder: &TempDir) -> PathBuf {
         r#"#!/bin/sh
 previous=
 for argument; do
-    if [ "$previous" = --bundle ]; then
-        sed -i 's/"CAP_SYS_RESOURCE",//g; s/,"CAP_SYS_RESOURCE"//g' "$argument/config.json"
+    case $previous in
+    --bundle) specification=$argument/config.json ;;
+    --process) specification=$argument ;;
+    *) specification= ;;
+    esac
+    if [ "$specification" ]; then
+        sed -i 's/"CAP_SYS_RESOURCE",//g; s/,"CAP_SYS_RESOURCE"//g' "$specification"
     fi
     previous=$argument
 done

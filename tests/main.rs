@@ -23,6 +23,7 @@ mod execution;
 mod kubernetes;
 mod miner;
 mod privileged;
+mod privileged_command;
 mod restart;
 mod scan;
 mod short_lived;

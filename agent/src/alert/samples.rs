@@ -273,8 +273,8 @@ pub(crate) fn process(pid: u32, exe: &str, command_line: &str, parent: Option<Ar
         execution: Arc::new(execution(exe, command_line)),
         container: None,
         escaped_cgroup: false,
-        replaced: None,
         entered: false,
+        replaced: None,
     })
 }
 

@@ -151,8 +151,8 @@ fn process(exe: &str, command_line: &str, parent: Option<Arc<Process>>) -> Arc<P
         }),
         container: None,
         escaped_cgroup: false,
-        replaced: None,
         entered: false,
+        replaced: None,
         depth,
     })
 }

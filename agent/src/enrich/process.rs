@@ -65,8 +65,8 @@ impl Processes {
                 execution: Arc::clone(&maker.execution),
                 container: maker.container.clone(),
                 escaped_cgroup: maker.escaped_cgroup,
-                replaced: None,
                 entered: maker.entered,
+                replaced: None,
                 depth: 0,
             },
             None => unknown(*child),
@@ -103,8 +103,8 @@ impl Processes {
             execution,
             container,
             escaped_cgroup,
-            replaced: before.and_then(replaced),
             entered: false,
+            replaced: before.and_then(replaced),
             depth: 0,
         };
         node.entered = entered || is_inside_container(&node);
@@ -185,8 +185,8 @@ fn unknown(key: ProcessKey) -> Process {
         execution: Arc::default(),
         container: None,
         escaped_cgroup: false,
-        replaced: None,
         entered: false,
+        replaced: None,
         depth: 0,
     }
 }
@@ -221,9 +221,17 @@ fn is_inside_container(process: &Process) -> bool {
     process.container.is_some() && !process.execution.entering && !sees_senders_files(process)
 }
 
-/// Whether a container's process has been inside, and now sees the files of whoever started the container.
+/// Whether a container's process has been inside, and now sees the files of whoever started the container, or of one
+/// above: a runtime may have mounts of its own.
 pub fn has_left_mounts(process: &Process) -> bool {
-    process.entered && process.container.is_some() && sees_senders_files(process)
+    let mounts = process.execution.namespaces.mount;
+    let is_theirs = |sender: &Process| {
+        let above = std::iter::once(sender).chain(sender.ancestors());
+        above
+            .into_iter()
+            .any(|ancestor| ancestor.execution.namespaces.mount == mounts)
+    };
+    process.entered && mounts != 0 && outside(process).is_some_and(is_theirs)
 }
 
 fn sees_senders_files(process: &Process) -> bool {

@@ -54,10 +54,10 @@ pub struct Process {
     pub container: Option<Arc<str>>,
     /// It belongs to its container without being in the container's cgroup: it left it, or was sent in by `nsenter`.
     pub escaped_cgroup: bool,
-    /// The web worker that it was before it ran another program: an exploit may put a shell in a server's place.
-    pub replaced: Option<Arc<Process>>,
     /// It has been inside its container, or was made by who has: no longer the runtime on its way there.
     pub entered: bool,
+    /// The web worker that it was before it ran another program: an exploit may put a shell in a server's place.
+    pub replaced: Option<Arc<Process>>,
     /// How many ancestors it has.
     pub depth: u16,
 }

@@ -146,6 +146,12 @@ fn process_fields<M: SerializeMap>(fields: &mut M, process: &Process) -> Result<
     if let Some(parent) = &process.parent {
         fields.serialize_entry("proc.ppid", &parent.key.pid)?;
     }
+    if let Some(worker) = process.web_worker() {
+        fields.serialize_entry("tocsin.web_worker.image", &worker.process.execution.exe)?;
+        fields.serialize_entry("tocsin.web_worker.pid", &worker.process.key.pid)?;
+        fields.serialize_entry("tocsin.web_worker.uid", &worker.uid())?;
+        fields.serialize_entry("tocsin.web_worker.command_line", &worker.process.execution.command_line)?;
+    }
     Ok(())
 }
 

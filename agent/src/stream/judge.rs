@@ -50,8 +50,8 @@ impl Judge {
         let observed = Arc::new(observed);
         let mut roles = Roles::default();
         for ask in matches.iter().filter_map(|found| found.asks) {
-            let rules = matches.iter().map(|found| found.rule.id).collect();
-            roles.extend(self.ask(ask, &observed, rules));
+            let ids = matches.iter().map(|found| found.rule.id).collect();
+            roles.extend(self.ask(ask, &observed, ids));
         }
         let mut alerts = Vec::with_capacity(matches.len());
         for found in matches.into_iter().filter(|found| found.asks.is_none()) {

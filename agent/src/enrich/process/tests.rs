@@ -243,6 +243,33 @@ fn the_runtime_on_its_way_has_not_entered_the_container() {
     }
 }
 
+#[test]
+fn who_was_inside_and_sees_the_nodes_files_has_left() {
+    let seeing = |mount, cgroup: &str| {
+        let namespaces = Namespaces {
+            mount,
+            ..Namespaces::default()
+        };
+        Arc::new(Execution {
+            namespaces,
+            ..of("/bin/sh", cgroup)
+        })
+    };
+    let mut table = Processes::default();
+    let cgroup = format!("/docker/{}", container());
+    table.exec(key(1), key(0), seeing(1, "/"), None);
+    fork(&mut table, 1, 2);
+    for (mount, left) in [(1, false), (2, false), (3, false), (1, true)] {
+        let process = table.exec(key(2), key(1), seeing(mount, &cgroup), None);
+        assert_eq!(has_left_mounts(&process), left, "{mount}");
+    }
+    fork(&mut table, 2, 3);
+    let child = table.exec(key(3), key(2), seeing(1, &cgroup), None);
+    assert!(has_left_mounts(&child));
+    let on_node = table.exec(key(4), key(1), seeing(1, "/"), None);
+    assert!(!has_left_mounts(&on_node));
+}
+
 fn by(exe: &str, uid: u32, euid: u32) -> Arc<Execution> {
     Arc::new(Execution {
         credentials: Credentials {
@@ -357,31 +384,4 @@ fn a_role_is_shared_by_forks_and_seen_from_below() {
                 .all(|ancestor| roles(ancestor) == ["web-worker"])
         );
     }
-}
-
-#[test]
-fn who_was_inside_and_sees_the_nodes_files_has_left() {
-    let seeing = |mount, cgroup: &str| {
-        let namespaces = Namespaces {
-            mount,
-            ..Namespaces::default()
-        };
-        Arc::new(Execution {
-            namespaces,
-            ..of("/bin/sh", cgroup)
-        })
-    };
-    let mut table = Processes::default();
-    let cgroup = format!("/docker/{}", container());
-    table.exec(key(1), key(0), seeing(1, "/"), None);
-    fork(&mut table, 1, 2);
-    for (mount, left) in [(1, false), (2, false), (3, false), (1, true)] {
-        let process = table.exec(key(2), key(1), seeing(mount, &cgroup), None);
-        assert_eq!(has_left_mounts(&process), left, "{mount}");
-    }
-    fork(&mut table, 2, 3);
-    let child = table.exec(key(3), key(2), seeing(1, &cgroup), None);
-    assert!(has_left_mounts(&child));
-    let on_node = table.exec(key(4), key(1), seeing(1, "/"), None);
-    assert!(!has_left_mounts(&on_node));
 }
