@@ -8,7 +8,7 @@ use rsigma_eval::EventValue;
 
 use crate::{
     event::{Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process},
-    observed::Observed,
+    observed::{Observed, Scored},
 };
 
 /// A field that rules can name.
@@ -148,6 +148,8 @@ pub const FIELDS: &[Field] = &[
     fact("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on, in a container up to its first process", |o| { list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.command_line)) }),
     fact("process.roles", WITH_PROCESS, "what rules say that it is for: web-worker…", |o| list(run(o)?.roles.iter())),
     fact("process.ancestor_roles", WITH_PROCESS, "roles of the parent, its parent, and so on, in a container up to its first process", ancestor_roles),
+    fact("score.NAME", ALL, "what the score of that name comes to, if it concerns the event", |_| None),
+    fact("signals", ALL, "names of the signals that the event's scores have found", |o| list(o.facts.scores.iter().flat_map(Scored::signals))),
     field("container.id", IN_CONTAINER, "the container's full id", |o| { text(&container(o)?.id) }),
     field("container.metadata", IN_CONTAINER, "known, pending (the runtime did not answer in time) or unavailable (no runtime to ask)", |o| text(container(o)?.metadata.name())),
     field("container.runtime", IN_CONTAINER, "docker, containerd, cri-o or podman", |o| non_empty(&container(o)?.runtime)),

@@ -50,11 +50,11 @@ impl Judge {
     }
 
     /// Judges an event, and says which roles the rules give its process.
-    pub fn judge(&mut self, observed: Observed) -> Roles {
+    pub fn judge(&mut self, mut observed: Observed) -> Roles {
         if matches!(&observed.event.kind, Kind::Listen(listener) if listener.finding.is_some()) {
             self.outstanding = self.outstanding.saturating_sub(1);
         }
-        let matches = self.rules.judge(&observed);
+        let matches = self.rules.judge(&mut observed);
         if matches.is_empty() {
             return Roles::default();
         }
