@@ -5,6 +5,7 @@ use std::{path::Path, time::Instant};
 use rsigma_parser::{CorrelationRule, SigmaRule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{
     Rules,
@@ -56,6 +57,12 @@ impl Outcome {
 /// correlate, those that give roles, and their filters, but no others.
 pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     let mut outcome = Outcome::default();
+    let make = || Rules::of(documents.about(file)).0;
+    // What correlations count must not last from one sample to the next; rules that count nothing serve for all.
+    let counting = !documents.about(file).correlations.is_empty();
+    let mut rules = make();
+    let own = documents.places().filter(|(place, _)| *place.file == *file);
+    let own: Vec<_> = own.map(|(_, id)| id).collect();
     for (number, line) in samples.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match serde_json::from_str::<Sample>(line) {
             Ok(sample) => {
@@ -64,7 +71,10 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
                 } else {
                     &mut outcome.near_misses
                 }) += 1;
-                if let Err(failure) = try_sample(sample, documents, file) {
+                if counting {
+                    rules = make();
+                }
+                if let Err(failure) = try_sample(sample, &mut rules, &own) {
                     outcome.failures.push((number + 1, failure));
                 }
             }
@@ -74,14 +84,8 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     outcome
 }
 
-fn try_sample(sample: Sample, documents: &Documents, file: &Path) -> Result<(), String> {
+fn try_sample(sample: Sample, rules: &mut Rules, own: &[Uuid]) -> Result<(), String> {
     let Sample { why, matches, events } = sample;
-    let (mut rules, _) = Rules::of(documents.about(file));
-    let own = documents
-        .places()
-        .filter(|(place, _)| *place.file == *file)
-        .map(|(_, id)| id);
-    let own: Vec<_> = own.collect();
     let (mut node, mut fired) = (Node::default(), false);
     for (second, mut event) in events.into_iter().enumerate() {
         event.entry("time").or_insert_with(|| Value::from(second));
