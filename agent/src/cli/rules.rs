@@ -14,6 +14,7 @@ use crate::{
         document::{Documents, Place, RuleFile},
         problem::{Problem, Severity},
         samples,
+        score::PREFIX,
     },
     sources::rules::read,
 };
@@ -34,14 +35,14 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Every rule in force: level, log source, name, title, and its file if it is not built in
+    /// Every rule and score in force: level, log source, name, title, and its file if it is not built in
     List {
         #[command(flatten)]
         folders: RuleFolders,
     },
-    /// The text of a rule, by its id, name or title, or of a list by its name
+    /// The text of a rule, by its id, name or title, or of a list or score by its name
     Show {
-        /// Its id, name or title (several rules share a title when they grade one finding), or a list's name
+        /// Its id, name or title (several rules share a title when they grade one finding), or the name of a list or score
         rule: String,
         #[command(flatten)]
         folders: RuleFolders,
@@ -99,6 +100,14 @@ fn list(folders: &RuleFolders, out: &mut impl Write) -> Result<ExitCode> {
             file.unwrap_or_default()
         )?;
     }
+    for (source, field, title) in rules.scores() {
+        writeln!(
+            out,
+            "{:13}  {:sources$}  {field:names$}  {title}",
+            "score",
+            source.name()
+        )?;
+    }
     let errors: Vec<_> = problems.iter().filter(|problem| problem.is_error()).collect();
     for problem in errors.iter().copied().chain(&rules.expiries().ended) {
         eprintln!("{problem}");
@@ -124,8 +133,11 @@ fn show(wanted: &str, folders: &RuleFolders, out: &mut impl Write) -> Result<Exi
             .filter(|lists| lists.what.vars.contains_key(wanted))
             .map(|lists| &lists.place),
     );
+    let name = wanted.strip_prefix(PREFIX).unwrap_or(wanted);
+    let scores = documents.scores.iter();
+    places.extend(scores.filter(|score| score.what.name == name).map(|score| &score.place));
     if places.is_empty() {
-        bail!("no rule in force has the id, name or title {wanted}, nor any list that name");
+        bail!("no rule in force has the id, name or title {wanted}, nor any list or score that name");
     }
     for (number, place) in places.into_iter().enumerate() {
         let separator = if number > 0 { "---\n" } else { "" };

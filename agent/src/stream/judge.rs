@@ -42,8 +42,8 @@ impl Judge {
     }
 
     /// Judges an event, and says which roles the rules give its process.
-    pub fn judge(&mut self, observed: Observed) -> Roles {
-        let matches = self.rules.judge(&observed);
+    pub fn judge(&mut self, mut observed: Observed) -> Roles {
+        let matches = self.rules.judge(&mut observed);
         if matches.is_empty() {
             return Roles::default();
         }
