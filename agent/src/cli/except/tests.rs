@@ -190,20 +190,20 @@ fn alone(file: &RuleFile) -> Vec<RuleFile> {
 }
 
 fn raised(rules: &mut Rules, event: &Fields) -> BTreeSet<String> {
-    let observed = Observed::from(event_from_json(event.clone()).unwrap());
-    let matches = rules.judge(&observed);
+    let mut observed = Observed::from(event_from_json(event.clone()).unwrap());
+    let matches = rules.judge(&mut observed);
     matches.iter().map(|found| found.rule.name.to_string()).collect()
 }
 
 /// The alert of an event, if it raises one.
 fn raise(rules: &mut Rules, event: &Fields) -> Option<alert::Alert> {
-    let observed = Arc::new(Observed::from(event_from_json(event.clone()).unwrap()));
+    let mut observed = Observed::from(event_from_json(event.clone()).unwrap());
     let mut matches = rules
-        .judge(&observed)
+        .judge(&mut observed)
         .into_iter()
         .filter(|found| found.asks.is_none() && found.rule.role.is_none());
     let found = matches.next()?;
-    Some(alert::Alert::new(found.rule, observed, found.matched))
+    Some(alert::Alert::new(found.rule, Arc::new(observed), found.matched))
 }
 
 fn read_back(alert: &alert::Alert, format: Format) -> Alert {
