@@ -30,6 +30,7 @@ mod short_lived;
 mod ssh;
 
 mod corpus;
+mod exceptions;
 mod failures;
 mod host;
 mod paths;

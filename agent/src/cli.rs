@@ -7,6 +7,7 @@ mod record;
 mod explain;
 mod rules;
 mod except;
+mod import;
 mod fields;
 mod bench;
 mod doctor;

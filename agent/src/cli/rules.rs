@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::{RuleFolders, bench, except, fields, must_exist};
+use super::{RuleFolders, bench, except, fields, import, must_exist};
 use crate::{
     config::RULES_FOLDER,
     detect::{
@@ -26,7 +26,8 @@ use crate::{
   tocsin rules show privileged-container-medium
   tocsin rules check /etc/tocsin/rules.d    what is wrong, as file:line: reason
   tocsin rules test ./my-rules              run the samples beside the rules
-  tocsin rules except alert.json            do not raise this again")]
+  tocsin rules except alert.json            do not raise this again
+  tocsin rules import sigma/rules           take over SigmaHQ's rules")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -57,6 +58,7 @@ enum Action {
         paths: Vec<PathBuf>,
     },
     Except(except::Arguments),
+    Import(import::Arguments),
     /// The fields that rules can name, with the log sources that carry them
     Fields {
         /// As a page of documentation
@@ -76,6 +78,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
         Action::Check { paths } => check(paths, out),
         Action::Test { paths } => test(paths, out),
         Action::Except(arguments) => except::run(arguments, out),
+        Action::Import(arguments) => import::run(arguments, out),
         Action::Fields { markdown } => fields::run(*markdown, out),
         Action::Bench(arguments) => bench::run(arguments, out),
     }
