@@ -21,6 +21,10 @@ use crate::{deadline::wait_for, fixtures};
 pub(crate) const BUSYBOX: &str = "tocsin/busybox:1";
 /// The image that `import_debian` makes.
 pub(crate) const DEBIAN: &str = "tocsin/debian:1";
+/// The image that `import_web` makes.
+pub(crate) const WEB: &str = "tocsin/web:1";
+/// Where an image's programs are.
+const PATH: &str = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A running daemon.
 pub(crate) struct Dockerd {
@@ -77,6 +81,24 @@ impl Dockerd {
     /// Imports an image with bash, sshd, dropbear, php, nginx, curl and the like, called `DEBIAN`.
     pub(crate) fn import_debian(&self) -> &'static str {
         self.import("debian", DEBIAN)
+    }
+
+    /// Imports an image with web servers in several languages and what they are managed with, called `WEB`: the root
+    /// that `WebHost` has, without Java, which is half of its size.
+    pub(crate) fn import_web(&self) -> &'static str {
+        let root = fixtures::require("web").expect("the image's fixture");
+        let mut tar = Command::new("tar");
+        tar.args(["--create", "--exclude=./usr/lib/jvm", "--directory"])
+            .arg(root)
+            .arg(".");
+        let mut tar = tar.stdout(Stdio::piped()).spawn().expect("tar starts");
+        let archive = tar.stdout.take().expect("a pipe");
+        let mut import = self.command("docker");
+        import.args(["import", "--change", PATH, "-", WEB]).stdin(archive);
+        let output = import.output().expect("docker starts");
+        assert!(output.status.success(), "{output:?}\n{}", self.log());
+        assert!(tar.wait().expect("tar ends").success());
+        WEB
     }
 
     /// Runs `docker` with `arguments` against this daemon.
@@ -163,8 +185,7 @@ impl Dockerd {
         let archive = fixtures::require(fixture)
             .expect("the image's fixture")
             .join("image.tar");
-        let path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        self.docker_ok(&["import", "--change", path, &archive.to_string_lossy(), image]);
+        self.docker_ok(&["import", "--change", PATH, &archive.to_string_lossy(), image]);
         image
     }
 
@@ -335,8 +356,13 @@ fn runtime_wrapper(fixture: &Path, folder: &TempDir) -> PathBuf {
         r#"#!/bin/sh
 previous=
 for argument; do
-    if [ "$previous" = --bundle ]; then
-        sed -i 's/"CAP_SYS_RESOURCE",//g; s/,"CAP_SYS_RESOURCE"//g' "$argument/config.json"
+    case $previous in
+    --bundle) specification=$argument/config.json ;;
+    --process) specification=$argument ;;
+    *) specification= ;;
+    esac
+    if [ "$specification" ]; then
+        sed -i 's/"CAP_SYS_RESOURCE",//g; s/,"CAP_SYS_RESOURCE"//g' "$specification"
     fi
     previous=$argument
 done

@@ -16,13 +16,16 @@ mod tls;
 mod to_file;
 mod tocsin;
 mod watch;
+mod web_host;
 
 mod docker_api;
 mod execution;
 mod kubernetes;
 mod miner;
 mod privileged;
+mod privileged_command;
 mod restart;
+mod scan;
 mod short_lived;
 mod ssh;
 
@@ -35,3 +38,4 @@ mod reload;
 mod sigma;
 mod sockets;
 mod storm;
+mod unix_sockets;

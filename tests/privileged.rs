@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     dockerd::Dockerd,
-    ocsf::{activity, brief, command_line, container_id, fact, title},
+    ocsf::{activity, brief, command_line, container_id, fact, level, title},
     podman::Podman,
     runc::{Bundle, Users},
     tocsin::Tocsin,
@@ -31,15 +31,35 @@ fn a_privileged_container_is_told_from_its_twins() {
     }
 
     let never_started = dockerd.create("never-started", &["--privileged"], &sleep);
-    let near: [(&str, &[&str]); 3] = [
+    let unconfined = [
+        "--security-opt",
+        "seccomp=unconfined",
+        "--security-opt",
+        "apparmor=unconfined",
+    ];
+    let sys_admin = ["--cap-add", "SYS_ADMIN"];
+    let graded: [(&str, &[&str], &str); 5] = [
+        ("all-capabilities", &["--cap-add", "ALL"], "Medium"),
+        ("another-user", &["--privileged", "--user", "1000"], "Medium"),
+        ("as-good", &[&sys_admin[..], &unconfined].concat(), "Medium"),
+        ("over-the-node", &["--privileged", "--pid", "host"], "High"),
+        ("sys-admin", &sys_admin, "Low"),
+    ];
+    let graded = graded.map(|(name, options, grade)| (name, dockerd.run(name, options, &sleep), grade));
+    for (name, id, grade) in &graded {
+        watch.check(TITLE, &Subject { id, name, image }, |alert| level(alert) == *grade);
+    }
+    let near: [(&str, &[&str]); 4] = [
         ("net-admin", &["--cap-add", "NET_ADMIN"]),
-        ("sys-admin", &["--cap-add", "SYS_ADMIN"]),
+        ("host-pid", &["--pid", "host"]),
+        ("unconfined", &unconfined),
         ("plain", &[]),
     ];
     let silent = near.map(|(name, options)| dockerd.run(name, options, &sleep));
     dockerd.docker_ok(&["restart", "--time", "0", &after]);
 
     let mut expected: Vec<(&str, &[&str])> = vec![(&before, &[TITLE]), (&after, &[TITLE]), (&never_started, &[])];
+    expected.extend(graded.iter().map(|(_, id, _)| (&**id, &[TITLE] as &[&str])));
     expected.extend(silent.iter().map(|id| (&**id, &[] as &[&str])));
     watch.check_all(&expected);
 

@@ -7,6 +7,7 @@ pub mod document;
 pub mod problem;
 pub mod logsource;
 pub mod overrides;
+pub mod expiry;
 pub mod lists;
 pub mod score;
 mod check;
@@ -18,12 +19,14 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 
+use jiff::Timestamp;
 use rsigma_eval::RuleExplanation;
 use serde_json::Value;
 use uuid::Uuid;
 
 use self::{
     document::{Documents, RuleFile},
+    expiry::Expiries,
     family::Family,
     problem::Problem,
     score::ScoreExplanation,
@@ -35,6 +38,7 @@ use crate::{alert::Level, event::LogSource, observed::Observed};
 pub struct Rules {
     /// One engine a log source, in the order of [`LogSource::ALL`].
     families: [Family; LogSource::ALL.len()],
+    expiries: Expiries,
 }
 
 /// What an alert says of the rule that raised it.
@@ -88,11 +92,13 @@ pub struct Match {
 pub enum Ask {
     /// Does this listener serve the Docker API, and to whom? The listener comes back with its `listener.finding`.
     DockerApiProbe,
+    /// What does the parent of this execution listen on? Its listeners come as events, then this execution once more.
+    ListeningSockets,
 }
 
 impl Ask {
     /// Every question.
-    pub const ALL: [Self; 1] = [Self::DockerApiProbe];
+    pub const ALL: [Self; 2] = [Self::DockerApiProbe, Self::ListeningSockets];
 
     /// The question of that name.
     pub fn by_name(name: &str) -> Option<Self> {
@@ -103,16 +109,20 @@ impl Ask {
     pub fn name(self) -> &'static str {
         match self {
             Self::DockerApiProbe => "docker-api-probe",
+            Self::ListeningSockets => "listening-sockets",
         }
     }
 }
 
-/// Makes a set of rules of files that were read. What is wrong with one is said, and keeps no other out of force.
-pub fn load(files: &[RuleFile]) -> (Rules, Vec<Problem>) {
-    let (documents, mut problems) = Documents::read(files);
+/// Makes a set of rules of files that were read, as it is in force at `now`. What is wrong with one is said, and keeps
+/// no other out of force.
+pub fn load(files: &[RuleFile], now: Timestamp) -> (Rules, Vec<Problem>) {
+    let (mut documents, mut problems) = Documents::read(files);
+    let expiries = documents.expire(now);
     let (rules, more) = Rules::of(documents);
+    problems.extend(expiries.ended.iter().cloned());
     problems.extend(more);
-    (rules, problems)
+    (Rules { expiries, ..rules }, problems)
 }
 
 impl Rules {
@@ -124,11 +134,18 @@ impl Rules {
             problems.extend(more);
             family
         });
-        (Self { families }, problems)
+        let expiries = Expiries::default();
+        (Self { families, expiries }, problems)
+    }
+
+    /// Which exceptions have ended, and when the next one will.
+    pub fn expiries(&self) -> &Expiries {
+        &self.expiries
     }
 
     /// What the rules say to an event: all that match, in no order. Rules that grade one finding share its title, and
     /// [`crate::alert::dedup`] lets the highest of them speak.
+    /// An event that is judged again is judged by the rules that did not match before.
     pub fn judge(&mut self, observed: &mut Observed) -> Vec<Match> {
         let Some(source) = observed.log_source() else {
             return Vec::new();

@@ -10,14 +10,14 @@ pub mod user;
 use std::{sync::Arc, time::Instant};
 
 use self::{
-    address::role,
+    address::{role, role_of_container, role_of_name},
     container::{Answer, Containers, container_id},
-    process::{Processes, has_entered_container, has_full_capabilities, shared_namespaces},
-    socket::{Listeners, Names},
+    process::{Processes, has_full_bounding_set, has_full_capabilities, has_left_mounts, shared_namespaces},
+    socket::{Listeners, Looked, Names},
     user::Users,
 };
 use crate::{
-    event::{Container, Event, Kind, Metadata, Owner, Process},
+    event::{Again, Connection, Container, Endpoint, Event, Kind, Metadata, Owner, Process},
     observed::{Facts, Observed},
 };
 
@@ -28,6 +28,7 @@ pub struct Node {
     containers: Containers,
     users: Users,
     listeners: Listeners,
+    looked: Looked,
     names: Names,
 }
 
@@ -53,6 +54,9 @@ impl Node {
                 return Step::Learned;
             }
             Kind::Exit(exit) => {
+                if let Some(container) = self.processes.container_of(exit.process) {
+                    self.containers.ended(container, exit.process);
+                }
                 self.processes.exit(exit, event.time);
                 return Step::Learned;
             }
@@ -64,10 +68,15 @@ impl Node {
                 self.containers.apply_runtime(*state);
                 return Step::Learned;
             }
-            Kind::Exec(exec) => Some(
-                self.processes
-                    .exec(exec.process, exec.parent, Arc::clone(&exec.execution)),
-            ),
+            Kind::OwnContainer(id) => {
+                self.containers.apply_own(id);
+                return Step::Learned;
+            }
+            Kind::Exec(exec) => {
+                let by_mounts = self.containers.by_mounts(exec.execution.namespaces.mount);
+                let execution = Arc::clone(&exec.execution);
+                Some(self.processes.exec(exec.process, exec.parent, execution, by_mounts))
+            }
             Kind::Connection(connection) => {
                 if !connection.initiated {
                     let owner = &mut connection.owner;
@@ -76,20 +85,40 @@ impl Node {
                 self.process(connection.owner)
             }
             Kind::Listen(listener) => {
+                let process = self.process(listener.owner);
+                if listener.looked_up && self.listeners.know(listener, process.as_deref()) {
+                    return Step::Learned;
+                }
                 self.listeners.learn(listener);
-                self.process(listener.owner)
+                process
+            }
+            Kind::Again(again) => return Step::Ready(self.again(again)),
+            Kind::Looked(process) => {
+                self.looked.note(*process, event.time);
+                return Step::Learned;
             }
             Kind::Dns(message) => {
                 self.names.learn(message);
                 self.process(message.owner)
             }
             Kind::Container(change) => {
-                self.containers.apply(change, now);
+                self.containers.apply(change, event.time, now);
                 None
             }
             Kind::Health(_) | Kind::Recorded(_) => None,
         };
         self.place(event, process)
+    }
+
+    /// An event that was judged, with what is known by now.
+    fn again(&mut self, again: &Again) -> Observed {
+        let mut observed = Observed::clone(&again.observed);
+        observed.facts = Facts {
+            container_start: observed.facts.container_start,
+            judged_before: again.matched.clone(),
+            ..self.facts(&observed.event, observed.process.as_deref())
+        };
+        observed
     }
 
     /// Lets an event go on that waited for the facts of a container: with those that have come.
@@ -118,6 +147,7 @@ impl Node {
             facts,
         };
         if let Kind::Container(change) = &observed.event.kind {
+            observed.facts.own_container = self.containers.is_own(&change.container.id);
             observed.container = Some(Arc::clone(&change.container));
             return Step::Ready(observed);
         }
@@ -154,8 +184,9 @@ impl Node {
 
     fn add_container(&mut self, observed: &mut Observed, mut container: Arc<Container>) {
         if let Some(process) = observed.process.clone() {
-            if matches!(observed.event.kind, Kind::Exec(_)) && has_entered_container(&process) {
-                observed.facts.container_start = self.containers.first_execution(&container.id);
+            if matches!(observed.event.kind, Kind::Exec(_)) && process.entered {
+                let standing = observed.event.startup;
+                observed.facts.container_start = self.containers.first_execution(&container.id, &process, standing);
             }
             if observed.facts.container_start {
                 container = self.first_sight(&process, container);
@@ -163,7 +194,18 @@ impl Node {
             if !process.escaped_cgroup {
                 self.containers.note_cgroup(process.execution.cgroup_id, &container.id);
             }
+            if let Some(first) = self.containers.first(&container.id) {
+                observed.facts.beyond_container = first.exceeded_by(&process);
+                observed.facts.from_outside = first.has_not_made(&process);
+            }
         }
+        if let Kind::Connection(connection) = &observed.event.kind
+            && !container.host_namespaces.network
+            && let Some(address) = own_side(connection)
+        {
+            self.containers.see_at(address.ip(), &container);
+        }
+        observed.facts.own_container = self.containers.is_own(&container.id);
         observed.container = Some(container);
     }
 
@@ -185,6 +227,14 @@ impl Node {
         container
     }
 
+    /// The container that answers there, if it is one of this node's.
+    fn destination(&mut self, destination: Endpoint, process: Option<&Process>) -> Option<Arc<Container>> {
+        let container = process.and_then(|process| self.containers.get(process.container.as_deref()?));
+        let in_container = process.is_some_and(|process| process.container.is_some());
+        let on_node = !in_container || container.is_some_and(|container| container.host_namespaces.network);
+        self.containers.at(destination, on_node)
+    }
+
     fn facts(&mut self, event: &Event, process: Option<&Process>) -> Facts {
         let uid = match process {
             Some(process) => Some(process.execution.credentials.uid),
@@ -193,16 +243,34 @@ impl Node {
         let mut facts = Facts {
             user: recorded_user(event).or_else(|| self.users.name(uid?).cloned()),
             full_capabilities: process.is_some_and(has_full_capabilities),
+            full_bounding_set: process.is_some_and(has_full_bounding_set),
+            left_mounts: process.is_some_and(has_left_mounts),
             ..Facts::default()
         };
+        if let (Kind::Exec(exec), Some(process)) = (&event.kind, process) {
+            let parent = process.parent.as_ref().map_or(exec.parent, |parent| parent.key);
+            facts.parent_sockets_known = self.looked.is_recent(parent, event.time);
+        }
         if let Kind::Connection(connection) = &event.kind
             && connection.initiated
         {
             let (ip, port) = (connection.destination.ip(), connection.destination.port());
-            facts.destination_role = role(ip, port, self.containers.kubernetes_apis());
             facts.destination_name = self.names.name(connection.owner.network_namespace, ip);
+            facts.destination_container = self.destination(connection.destination, process);
+            facts.destination_role = role(ip, port, self.containers.kubernetes_apis())
+                .or_else(|| role_of_container(facts.destination_container.as_deref()?))
+                .or_else(|| role_of_name(facts.destination_name.as_deref()?));
         }
         facts
+    }
+}
+
+/// The container's end of a connection.
+fn own_side(connection: &Connection) -> Option<Endpoint> {
+    if connection.initiated {
+        connection.source
+    } else {
+        Some(connection.destination)
     }
 }
 
@@ -229,6 +297,9 @@ fn owner(kind: &Kind) -> Option<Owner> {
         | Kind::Health(_)
         | Kind::Recorded(_)
         | Kind::Runtime(_)
-        | Kind::Users(_) => None,
+        | Kind::OwnContainer(_)
+        | Kind::Users(_)
+        | Kind::Again(_)
+        | Kind::Looked(_) => None,
     }
 }

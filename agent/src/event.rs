@@ -10,18 +10,21 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 pub use self::{
     container::{
         Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort, RuntimeState,
     },
     process::{
-        Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey,
-        Seccomp,
+        Beyond, Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process,
+        ProcessKey, Seccomp, WebWorker,
     },
     roles::Roles,
-    socket::{Connection, DnsMessage, Endpoint, Listener, Owner, Protocol},
+    socket::{Connection, DnsMessage, Endpoint, Findings, ListenAddress, Listener, Owner, Protocol},
 };
+
+use crate::observed::Observed;
 
 /// One thing that happened, or that already stood when the agent started.
 #[derive(Clone, Debug)]
@@ -55,8 +58,14 @@ pub enum Kind {
     Container(Box<ContainerChange>),
     /// A container runtime can be asked, or no longer.
     Runtime(RuntimeState),
+    /// The agent itself runs in the container of that id.
+    OwnContainer(Arc<str>),
     /// The node's user table was read: the text of `/etc/passwd`.
     Users(Box<str>),
+    /// An execution that was judged already, now that a look has told more of its parent.
+    Again(Box<Again>),
+    /// The sockets of that process were looked at.
+    Looked(ProcessKey),
     /// The agent reports about itself.
     Health(Health),
     /// A recorded event of a log source that has no live source yet: all its fields are given.
@@ -72,6 +81,15 @@ pub struct Exec {
     pub parent: ProcessKey,
     /// What it became.
     pub execution: Arc<Execution>,
+}
+
+/// An event to be judged once more, by the rules that did not match at first.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// The event with all that was known then.
+    pub observed: Arc<Observed>,
+    /// The rules that matched.
+    pub matched: Vec<Uuid>,
 }
 
 /// Something about the agent itself that an operator must know.
@@ -137,7 +155,13 @@ impl Kind {
     /// The family whose rules judge this, if any do.
     pub fn log_source(&self) -> Option<LogSource> {
         match self {
-            Self::Fork(_) | Self::Exit(_) | Self::Runtime(_) | Self::Users(_) => None,
+            Self::Fork(_)
+            | Self::Exit(_)
+            | Self::Runtime(_)
+            | Self::OwnContainer(_)
+            | Self::Users(_)
+            | Self::Looked(_) => None,
+            Self::Again(again) => again.observed.log_source(),
             Self::Exec(_) => Some(LogSource::ProcessCreation),
             Self::Connection(_) => Some(LogSource::NetworkConnection),
             Self::Listen(_) => Some(LogSource::NetworkListen),

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 use rsigma_eval::EventValue;
 
 use crate::{
-    event::{Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process},
+    event::{
+        Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process, WebWorker,
+    },
     observed::{Observed, Scored},
 };
 
@@ -22,6 +24,8 @@ pub struct Field {
     pub meaning: &'static str,
     /// The enrichers work it out from other events, so that a recorded event that lacks it gains it again.
     pub worked_out: bool,
+    /// It may leave the agent, in alerts and recordings.
+    pub quotable: bool,
     /// Its value in an event; `None` where the event does not have it.
     pub get: for<'a> fn(&'a Observed) -> Option<EventValue<'a>>,
 }
@@ -61,6 +65,7 @@ const fn field(
         carried_by,
         meaning,
         worked_out: false,
+        quotable: true,
         get,
     }
 }
@@ -77,7 +82,21 @@ const fn fact(
         carried_by,
         meaning,
         worked_out: true,
+        quotable: true,
         get,
+    }
+}
+
+/// A row of a field that rules may judge and nobody may quote: it holds secrets.
+const fn secret(
+    name: &'static str,
+    carried_by: &'static [LogSource],
+    meaning: &'static str,
+    get: for<'a> fn(&'a Observed) -> Option<EventValue<'a>>,
+) -> Field {
+    Field {
+        quotable: false,
+        ..field(name, carried_by, meaning, get)
     }
 }
 
@@ -98,7 +117,7 @@ pub const FIELDS: &[Field] = &[
     fact("DestinationHostname", CONNECTION, "the name under which that address was asked for", |o| text(o.facts.destination_name.as_deref()?)),
     field("SourceIp", SOCKET, "the address that the connection comes from, or the listener's own", |o| address(source(o)?.ip())),
     field("SourcePort", SOCKET, "the port that the connection comes from, or the listener's own", |o| number(source(o)?.port())),
-    field("Protocol", SOCKET, "tcp or udp", protocol),
+    field("Protocol", SOCKET, "tcp, udp or unix", protocol),
     field("Initiated", CONNECTION, "this side opened the connection", |o| { flag(connection(o)?.initiated) }),
     field("QueryName", DNS, "the name that was asked for", |o| text(&dns(o)?.name)),
     field("QueryType", DNS, "the record type that was asked for", |o| { text(&dns(o)?.record_type) }),
@@ -123,6 +142,9 @@ pub const FIELDS: &[Field] = &[
     field("process.capabilities", WITH_PROCESS, "names of the effective capabilities", |o| names(run(o)?.credentials.effective.names())),
     field("process.capabilities_bounding", WITH_PROCESS, "names of the bounding set", |o| names(run(o)?.credentials.bounding.names())),
     field("process.full_capabilities", WITH_PROCESS, "has every capability that the runtime can give, in the initial user namespace", |o| { process(o)?; flag(o.facts.full_capabilities) }),
+    field("process.full_bounding_set", WITH_PROCESS, "could gain every capability that the runtime can give, in the initial user namespace", |o| { process(o)?; flag(o.facts.full_bounding_set) }),
+    field("process.beyond_container", WITH_PROCESS, "what it has that its container's first process could never have: capabilities, seccomp (system calls are not filtered), user-namespace", |o| list(o.facts.beyond_container.names())),
+    field("process.from_outside", WITH_PROCESS, "it was put into a running container, as by docker exec, kubectl exec or nsenter: no descendant of the container's first process", |o| o.facts.from_outside.then_some(EventValue::Bool(true))),
     field("process.host_user_namespace", WITH_PROCESS, "lives in the user namespace of the node", |o| flag(run(o)?.namespaces.in_initial_user()?)),
     field("process.seccomp", WITH_PROCESS, "disabled, strict or filter", |o| { text(run(o)?.seccomp.name()?) }),
     field("process.tty", WITH_PROCESS, "the controlling terminal", |o| { non_empty(&run(o)?.tty) }),
@@ -143,11 +165,18 @@ pub const FIELDS: &[Field] = &[
     field("process.pid_namespace", WITH_PROCESS, "inode of the pid namespace", |o| number(run(o)?.namespaces.pid)),
     field("process.network_namespace", WITH_PROCESS, "inode of the network namespace", |o| number(run(o)?.namespaces.network)),
     field("process.user_namespace", WITH_PROCESS, "inode of the user namespace", |o| number(run(o)?.namespaces.user)),
+    fact("process.parent_sockets_known", PROCESS, "what its parent listens on was looked at in the last two seconds", |o| o.facts.parent_sockets_known.then_some(EventValue::Bool(true))),
     field("process.arguments_cut", PROCESS, "arguments were left out of CommandLine", |o| flag(run(o)?.command_line_cut)),
     fact("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on, in a container up to its first process", |o| list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.exe))),
     fact("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on, in a container up to its first process", |o| { list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.command_line)) }),
-    fact("process.roles", WITH_PROCESS, "what rules say that it is for: web-worker…", |o| list(run(o)?.roles.iter())),
-    fact("process.ancestor_roles", WITH_PROCESS, "roles of the parent, its parent, and so on, in a container up to its first process", ancestor_roles),
+    fact("process.roles", WITH_PROCESS, "what rules say that it is for: web-worker, session…", |o| list(run(o)?.roles.iter())),
+    fact("process.ancestor_roles", WITH_PROCESS, "roles of the parent, its parent, and so on, up to the first that begins sessions, in a container up to its first process", ancestor_roles),
+    fact("process.gained_root", WITH_PROCESS, "effectively root, though the web worker that it is below serves as another user", |o| process(o)?.gained_root().then_some(EventValue::Bool(true))),
+    fact("web_worker.image", WITH_PROCESS, "executable of the nearest ancestor that serves web pages", |o| non_empty(&web_worker(o)?.process.execution.exe)),
+    fact("web_worker.pid", WITH_PROCESS, "that one's process id as the node sees it", |o| number(web_worker(o)?.process.key.pid)),
+    fact("web_worker.uid", WITH_PROCESS, "the user id that it serves as", |o| number(web_worker(o)?.uid())),
+    fact("web_worker.tty", WITH_PROCESS, "its controlling terminal, which a server in operation has none of", |o| non_empty(&web_worker(o)?.process.execution.tty)),
+    fact("web_worker.command_line", WITH_PROCESS, "that one's arguments", |o| non_empty(&web_worker(o)?.process.execution.command_line)),
     fact("score.NAME", ALL, "what the score of that name comes to, if it concerns the event", |_| None),
     fact("signals", ALL, "names of the signals that the event's scores have found", |o| list(o.facts.scores.iter().flat_map(Scored::signals))),
     field("container.id", IN_CONTAINER, "the container's full id", |o| { text(&container(o)?.id) }),
@@ -156,7 +185,7 @@ pub const FIELDS: &[Field] = &[
     field("container.name", IN_CONTAINER, "the container's name", |o| { non_empty(&container(o)?.name) }),
     field("container.image", IN_CONTAINER, "the image as it was asked for", |o| { non_empty(&container(o)?.image) }),
     field("container.image_digest", IN_CONTAINER, "the image's id or digest", |o| non_empty(&container(o)?.image_digest)),
-    field("container.labels", IN_CONTAINER, "labels, each as name=value", |o| { names(container(o)?.labels.iter().map(|(name, value)| format!("{name}={value}"))) }),
+    field("container.labels", IN_CONTAINER, "labels, each as name=value", |o| labels(container(o)?)),
     field("container.privileged", IN_CONTAINER, "started with --privileged", |o| { flag(container(o)?.privileged?) }),
     field("container.added_capabilities", IN_CONTAINER, "capabilities that were added", |o| list(container(o)?.added_capabilities.iter().map(String::as_str))),
     field("container.security_options", IN_CONTAINER, "security options", |o| { list(container(o)?.security_options.iter().map(String::as_str)) }),
@@ -166,12 +195,21 @@ pub const FIELDS: &[Field] = &[
     field("container.host_namespaces", IN_CONTAINER, "host namespaces that it shares: pid, network, ipc, uts, user, cgroup", |o| list(container(o)?.host_namespaces.names())),
     field("container.published_ports", IN_CONTAINER, "container ports that the node forwards", |o| { Some(EventValue::Array(container(o)?.published_ports.iter().map(|port| EventValue::Int(port.container_port.into())).collect())) }),
     field("container.command", IN_CONTAINER, "what its first process is told to run", |o| non_empty(&container(o)?.command)),
+    secret("container.environment", IN_CONTAINER, "the environment that its first process is given, each as NAME=value; never quoted in alerts or recordings", |o| list(container(o)?.environment.iter().map(|variable| &**variable))),
+    field("container.apparmor_profile", IN_CONTAINER, "the AppArmor profile that confines it; absent if none does, or if that is not known", |o| non_empty(&container(o)?.apparmor_profile)),
+    field("container.own", IN_CONTAINER, "the agent itself runs in it", |o| o.facts.own_container.then_some(EventValue::Bool(true))),
     field("container.started_at", IN_CONTAINER, "when it was started", |o| { non_empty(&container(o)?.started_at) }),
     fact("container.start", PROCESS, "the first execution seen in its container", |o| o.facts.container_start.then_some(EventValue::Bool(true))),
-    field("container.escaped_cgroup", WITH_PROCESS, "the process left its container's cgroup and still belongs to it", |o| process(o)?.escaped_cgroup.then_some(EventValue::Bool(true))),
-    fact("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubelet, etcd, cloud-metadata…", |o| text(o.facts.destination_role?)),
-    fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.ip()))),
-    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.finding.as_deref()?)),
+    field("container.escaped_cgroup", WITH_PROCESS, "the process belongs to its container without being in its cgroup: it left it, or was sent in by nsenter", |o| process(o)?.escaped_cgroup.then_some(EventValue::Bool(true))),
+    field("container.escaped_mounts", WITH_PROCESS, "the process left its container's mount namespace for the node's and still belongs to it: it sees the node's files", |o| o.facts.left_mounts.then_some(EventValue::Bool(true))),
+    fact("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubernetes-dashboard, kubelet, etcd, cloud-metadata, docker-api", |o| text(o.facts.destination_role?)),
+    field("destination.container.id", CONNECTION, "the container of this node that answers at the destination: by its address, or by the node's port that is forwarded to it", |o| text(&destination(o)?.id)),
+    field("destination.container.name", CONNECTION, "that container's name", |o| non_empty(&destination(o)?.name)),
+    field("destination.container.image", CONNECTION, "that container's image as it was asked for", |o| non_empty(&destination(o)?.image)),
+    field("destination.container.labels", CONNECTION, "that container's labels, each as name=value", |o| labels(destination(o)?)),
+    fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.endpoint()?.ip()))),
+    field("listener.path", LISTEN, "the path of a unix socket, or @ and its name where it has no file", |o| text(listener(o)?.address.path()?)),
+    field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
     field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
@@ -190,8 +228,22 @@ fn parent(observed: &Observed) -> Option<&Process> {
     process(observed)?.parent.as_deref()
 }
 
+fn web_worker(observed: &Observed) -> Option<WebWorker<'_>> {
+    process(observed)?.web_worker()
+}
+
 fn container(observed: &Observed) -> Option<&Container> {
     observed.container.as_deref()
+}
+
+/// The container that answers at the destination.
+fn destination(observed: &Observed) -> Option<&Container> {
+    observed.facts.destination_container.as_deref()
+}
+
+fn labels(container: &Container) -> Option<EventValue<'_>> {
+    let labels = container.labels.iter();
+    names(labels.map(|(name, value)| format!("{name}={value}")))
 }
 
 fn connection(observed: &Observed) -> Option<&Connection> {
@@ -225,7 +277,7 @@ fn change(observed: &Observed) -> Option<&ContainerChange> {
 fn source(observed: &Observed) -> Option<std::net::SocketAddr> {
     match &observed.event.kind {
         Kind::Connection(connection) => connection.source,
-        Kind::Listen(listener) => Some(listener.address),
+        Kind::Listen(listener) => listener.address.endpoint(),
         _ => None,
     }
 }
@@ -233,7 +285,11 @@ fn source(observed: &Observed) -> Option<std::net::SocketAddr> {
 fn protocol(observed: &Observed) -> Option<EventValue<'_>> {
     match &observed.event.kind {
         Kind::Connection(connection) => text(connection.protocol.name()),
-        Kind::Listen(_) => text("tcp"),
+        Kind::Listen(listener) => text(if listener.address.path().is_some() {
+            "unix"
+        } else {
+            "tcp"
+        }),
         _ => None,
     }
 }
@@ -255,7 +311,7 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
 fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
     let mut roles: Vec<&str> = Vec::new();
     for role in process(observed)?
-        .ancestors_inside()
+        .line()
         .flat_map(|ancestor| ancestor.execution.roles.iter())
     {
         if !roles.contains(&role) {

@@ -5,9 +5,10 @@ use std::sync::{Arc, LazyLock};
 use rsigma_eval::EventValue;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use crate::{
-    event::{Container, Event, LogSource, Process},
+    event::{Beyond, Container, Event, LogSource, Process},
     fields::{FIELDS, Field},
 };
 
@@ -26,6 +27,7 @@ pub struct Observed {
 
 /// Facts that are neither in the event nor of the process or the container alone.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about an event")]
 pub struct Facts {
     /// The name of the process's user.
     pub user: Option<Arc<str>>,
@@ -33,12 +35,28 @@ pub struct Facts {
     pub container_start: bool,
     /// The process holds, in the initial user namespace, every capability that the runtime can give.
     pub full_capabilities: bool,
+    /// The process could gain, in the initial user namespace, every capability that the runtime can give.
+    pub full_bounding_set: bool,
+    /// The process left its container's mount namespace for the node's.
+    pub left_mounts: bool,
+    /// What the process has that its container's first process could never have.
+    pub beyond_container: Beyond,
+    /// The process was put into a running container.
+    pub from_outside: bool,
+    /// The agent itself runs in this container.
+    pub own_container: bool,
+    /// The container whose address the destination is.
+    pub destination_container: Option<Arc<Container>>,
     /// What the destination is: `kubernetes-api`, `kubelet`, `etcd`, `cloud-metadata`…
     pub destination_role: Option<&'static str>,
     /// The name that the destination's address was last asked for under.
     pub destination_name: Option<Arc<str>>,
     /// What the scores that concern this event came to.
     pub scores: Vec<Scored>,
+    /// The sockets of the process's parent were looked at a moment ago.
+    pub parent_sockets_known: bool,
+    /// The rules that have matched this event, of one that is judged again.
+    pub judged_before: Vec<Uuid>,
 }
 
 /// What a score came to for one event.
@@ -107,16 +125,18 @@ impl Observed {
         self.event.kind.log_source()
     }
 
-    /// Every field that this event carries, flat, under the names that rules use.
+    /// Every field that this event carries and that may be quoted, flat, under the names that rules use.
     pub fn fields(&self) -> impl Iterator<Item = (&str, EventValue<'_>)> {
         let given = self.event.given.as_deref();
         let from_table = FIELDS
             .iter()
+            .filter(|field| field.quotable)
             .filter(move |field| given.is_none_or(|given| field.worked_out && !given.contains_key(field.name)))
             .filter_map(|field| Some((field.name, (field.get)(self)?)));
         let given = given
             .into_iter()
             .flat_map(Map::iter)
+            .filter(|(name, _)| is_quotable(name))
             .map(|(name, value)| (name.as_str(), value.into()));
         from_table.chain(self.scores()).chain(given)
     }
@@ -127,6 +147,11 @@ pub fn field_by_name(name: &str) -> Option<&'static Field> {
     static BY_NAME: LazyLock<FxHashMap<&'static str, &'static Field>> =
         LazyLock::new(|| FIELDS.iter().map(|field| (field.name, field)).collect());
     BY_NAME.get(name).copied()
+}
+
+/// Whether a field of that name may leave the agent.
+pub fn is_quotable(name: &str) -> bool {
+    field_by_name(name).is_none_or(|field| field.quotable)
 }
 
 impl rsigma_eval::Event for Observed {
@@ -153,5 +178,29 @@ impl rsigma_eval::Event for Observed {
             .map(|(name, value)| (name.to_owned(), value.to_json()))
             .collect::<Map<_, _>>()
             .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::samples;
+
+    #[test]
+    fn an_environment_is_judged_and_never_quoted() {
+        let mut observed = Observed::clone(&samples::exec().observed);
+        observed.container = Some(Arc::new(Container {
+            environment: vec!["SALT=pepper".into()],
+            ..samples::container_facts()
+        }));
+        let judged = observed.field("container.environment").map(|value| value.to_json());
+        assert_eq!(judged, Some(serde_json::json!(["SALT=pepper"])));
+        assert!(!rsigma_eval::Event::to_json(&observed).to_string().contains("pepper"));
+        let mut recorded = Observed::from(observed.event.clone());
+        recorded.event.given = Some(Box::new(Map::from_iter([(
+            "container.environment".to_owned(),
+            "SALT=pepper".into(),
+        )])));
+        assert!(recorded.fields().all(|(name, _)| name != "container.environment"));
     }
 }

@@ -17,12 +17,13 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
+    detect::Ask,
     event::{Event, Health, Kind, RuntimeState},
     sources::{
         self,
         docker::{self, DockerConfig},
-        docker_probe,
         kernel::{Clock, Decoder, Kernel, Reader},
+        looks::Asker,
         procfs, runtime_files, users,
     },
     stream::QUEUE,
@@ -38,8 +39,8 @@ const QUESTIONS: usize = 256;
 pub struct Helpers {
     /// Who reads the runtimes' own files.
     pub files: mpsc::Sender<runtime_files::Question>,
-    /// Who looks at listeners; `None` where that is switched off.
-    pub probe: Option<mpsc::Sender<docker_probe::Question>>,
+    /// Who looks closer where rules ask for it.
+    pub looks: Asker,
 }
 
 /// Starts every source that needs no kernel programs, and the helpers. Must be called within a runtime.
@@ -54,21 +55,25 @@ pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
     }
     let (files, questions) = mpsc::channel(QUESTIONS);
     tokio::spawn(runtime_files::run(questions, events.clone()));
-    let probe = config.docker_probe.then(|| {
-        let (probe, questions) = mpsc::channel(QUESTIONS);
-        tokio::spawn(docker_probe::run(questions, events.clone()));
-        probe
-    });
-    Helpers { files, probe }
+    let switched_off = if config.docker_probe {
+        &[][..]
+    } else {
+        &[Ask::DockerApiProbe]
+    };
+    let looks = Asker::start(switched_off, events);
+    Helpers { files, looks }
 }
 
-/// What must be known before the first event: who the users are, and which runtimes will probably answer, so that
+/// What must be known before the first event: who the users are, where the agent itself runs, and which runtimes will probably answer, so that
 /// events of their containers wait for them. One that does not answer after all says so.
 pub fn first_tidings(config: &Config) -> Vec<Event> {
     let now = Timestamp::now();
     let mut tidings = Vec::new();
     if let Ok(passwd) = std::fs::read_to_string(PASSWD) {
         tidings.push(event(now, Kind::Users(passwd.into())));
+    }
+    if let Some(id) = procfs::own_container() {
+        tidings.push(event(now, Kind::OwnContainer(id)));
     }
     for (name, socket) in &config.runtimes {
         let state = RuntimeState {

@@ -3,10 +3,12 @@
 pub mod kernel;
 pub mod procfs;
 pub mod docker;
-pub mod docker_probe;
+pub mod looks;
+mod sock_diag;
 pub mod runtime_files;
 pub mod users;
 pub mod rules;
+pub mod wall_clock;
 
 use tokio::sync::mpsc;
 

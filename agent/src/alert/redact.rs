@@ -140,7 +140,10 @@ impl Redactor {
             | Kind::Listen(_)
             | Kind::Dns(_)
             | Kind::Runtime(_)
+            | Kind::OwnContainer(_)
             | Kind::Users(_)
+            | Kind::Again(_)
+            | Kind::Looked(_)
             | Kind::Recorded(_) => {}
         }
         let given = event.given.as_ref().map(|given| {
@@ -162,16 +165,27 @@ impl Redactor {
         let mut above: Option<Arc<Process>> = None;
         for process in line.into_iter().rev() {
             let execution = self.execution(&process.execution);
-            if execution.is_some() || above.is_some() {
+            let replaced = (process.replaced.as_ref()).and_then(|replaced| self.program(replaced));
+            if execution.is_some() || replaced.is_some() || above.is_some() {
                 above = Some(Arc::new(Process {
                     parent: above.or_else(|| process.parent.clone()),
                     execution: execution.unwrap_or_else(|| Arc::clone(&process.execution)),
                     container: process.container.clone(),
+                    replaced: replaced.or_else(|| process.replaced.clone()),
                     ..**process
                 }));
             }
         }
         above
+    }
+
+    /// A program that the process ran before, whose ancestors are those of the process itself.
+    fn program(&self, process: &Process) -> Option<Arc<Process>> {
+        let execution = self.execution(&process.execution)?;
+        Some(Arc::new(Process {
+            execution,
+            ..process.clone()
+        }))
     }
 
     /// `None` if it is clean.

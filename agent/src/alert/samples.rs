@@ -11,8 +11,8 @@ use crate::{
     detect::Rule,
     event::{
         Connection, Container, ContainerAction, ContainerChange, Credentials, Descriptor, DnsMessage, Event, ExeFlags,
-        Exec, Execution, Health, HostNamespaces, Kind, Listener, LogSource, Metadata, Mount, Owner, Process,
-        ProcessKey, Protocol, Seccomp,
+        Exec, Execution, Findings, Health, HostNamespaces, Kind, ListenAddress, Listener, LogSource, Metadata, Mount,
+        Owner, Process, ProcessKey, Protocol, Seccomp,
     },
     observed::{Facts, Observed},
 };
@@ -80,8 +80,11 @@ pub(crate) fn connection() -> Alert {
 pub(crate) fn listen() -> Alert {
     let listener = Listener {
         owner: owner(),
-        address: address("0.0.0.0:2375"),
-        finding: Some("docker-api-open".into()),
+        address: ListenAddress::Tcp(address("0.0.0.0:2375")),
+        looked_up: false,
+        findings: Findings {
+            docker_api: Some("docker-api-open".into()),
+        },
     };
     let mut rule = rule("Exposed Docker daemon detected", LogSource::NetworkListen);
     rule.level = Level::High;
@@ -270,6 +273,8 @@ pub(crate) fn process(pid: u32, exe: &str, command_line: &str, parent: Option<Ar
         execution: Arc::new(execution(exe, command_line)),
         container: None,
         escaped_cgroup: false,
+        entered: false,
+        replaced: None,
     })
 }
 

@@ -150,6 +150,8 @@ fn process(exe: &str, command_line: &str, parent: Option<Arc<Process>>) -> Arc<P
         }),
         container: None,
         escaped_cgroup: false,
+        entered: false,
+        replaced: None,
         depth,
     })
 }

@@ -4,6 +4,7 @@ use std::{fs, io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use super::{RuleFolders, bench, fields, must_exist};
 use crate::{
@@ -102,7 +103,7 @@ fn list(folders: &RuleFolders, out: &mut impl Write) -> Result<ExitCode> {
         )?;
     }
     let errors: Vec<_> = problems.iter().filter(|problem| problem.is_error()).collect();
-    for problem in &errors {
+    for problem in errors.iter().copied().chain(&rules.expiries().ended) {
         eprintln!("{problem}");
     }
     Ok(if errors.is_empty() {
@@ -174,7 +175,8 @@ fn check(paths: &[PathBuf], out: &mut impl Write) -> Result<ExitCode> {
 fn test(paths: &[PathBuf], out: &mut impl Write) -> Result<ExitCode> {
     must_exist(paths)?;
     let (files, problems) = read(paths);
-    let (documents, more) = Documents::read(&files);
+    let (mut documents, more) = Documents::read(&files);
+    documents.expire(Timestamp::now());
     let errors: Vec<_> = problems
         .iter()
         .chain(&more)
@@ -219,7 +221,7 @@ fn samples_of(file: &RuleFile) -> Option<String> {
 /// The built-in rules and those of the folders: as files, as a set, and what is wrong with them.
 pub(super) fn load(folders: &[PathBuf]) -> (Vec<RuleFile>, Rules, Vec<Problem>) {
     let (files, mut problems) = read(folders);
-    let (rules, more) = crate::detect::load(&files);
+    let (rules, more) = crate::detect::load(&files, Timestamp::now());
     problems.extend(more);
     (files, rules, problems)
 }

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::{AlertArgs, NodeArgs, finish, load_rules};
 use crate::{
     run::{Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
-    sources::rules::{self, Loaded, Reloaded},
+    sources::rules::{self, InForce, Loaded, Reloaded},
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -42,7 +42,7 @@ impl RunArgs {
     /// Runs the agent until it is told to end.
     pub(super) fn execute(self) -> Result<ExitCode> {
         let config = self.alerts.apply(self.node.config()?);
-        let Loaded { rules, fingerprint, .. } = load_rules(&config.rules);
+        let Loaded { rules, in_force, .. } = load_rules(&config.rules);
         let (log, sinks) = self.alerts.open(&config)?;
         let sensors = Sensors::attach(&config)?;
         let (attached, count) = (sensors.attached(), rules.iter().count());
@@ -51,8 +51,8 @@ impl RunArgs {
             let (events, received) = channel();
             let (reloaded, rules_received) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
-            tokio::spawn(watch_rules(config.rules.clone(), fingerprint, reloaded));
-            let judge = Judge::new(rules, config.dedup, log, config.min_level, helpers.probe);
+            tokio::spawn(watch_rules(config.rules.clone(), in_force, reloaded));
+            let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
             stream.carry(first_tidings(&config));
             let Started { first, blind } = sensors.start(&events, Arc::clone(&stop))?;
@@ -76,8 +76,8 @@ impl RunArgs {
 }
 
 /// Loads the rules anew when they change. Where that cannot be noticed, the rules that are in force stay.
-async fn watch_rules(folders: Vec<PathBuf>, known: u64, reloaded: mpsc::Sender<Reloaded>) {
-    if let Err(reason) = rules::watch(folders, known, reloaded).await {
+async fn watch_rules(folders: Vec<PathBuf>, in_force: InForce, reloaded: mpsc::Sender<Reloaded>) {
+    if let Err(reason) = rules::watch(folders, in_force, reloaded).await {
         warn!(reason = format!("{reason:#}"), "changes of rules are not noticed");
     }
 }

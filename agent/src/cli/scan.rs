@@ -56,7 +56,7 @@ impl ScanArgs {
         let raised = runtime()?.block_on(async {
             let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);
-            let judge = Judge::new(rules, config.dedup, log, config.min_level, helpers.probe);
+            let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
             stream.carry(first_tidings(&config));
             stream.carry(standing);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     check::id_of,
+    expiry::{self, expiry},
     lists::{self, Lists},
     overrides::{self, Override},
     problem::{Problem, Severity},
@@ -146,18 +147,22 @@ impl Documents {
             what,
             place: placed(place),
         }));
-        self.filters.extend(filters.into_iter().map(|what| Placed {
-            what,
-            place: placed(place),
-        }));
+        let mut problems = Vec::new();
+        for what in filters {
+            match expiry(&what) {
+                Ok(_) => self.filters.push(Placed {
+                    what,
+                    place: placed(place),
+                }),
+                Err(reason) => problems.push(place.problem(Severity::Error, expiry::KEY, reason)),
+            }
+        }
         let severity = if nothing { Severity::Error } else { Severity::Warning };
-        errors
-            .iter()
-            .map(|error| Problem {
-                severity,
-                ..place.error(error)
-            })
-            .collect()
+        problems.extend(errors.iter().map(|error| Problem {
+            severity,
+            ..place.error(error)
+        }));
+        problems
     }
 }
 

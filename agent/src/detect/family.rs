@@ -8,6 +8,7 @@ use rsigma_eval::{
 use rsigma_parser::CorrelationRule;
 use rustc_hash::FxHashMap;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     Ask, Match, Rule,
@@ -15,7 +16,10 @@ use super::{
     problem::{Problem, Severity},
     score::Scores,
 };
-use crate::observed::{Observed, Scored};
+use crate::{
+    alert::redact::REDACTED,
+    observed::{Observed, Scored, is_quotable},
+};
 
 /// How many groups all correlations of a family may count at once: an attacker chooses many of the values that they are
 /// grouped by. At about 400 bytes a group this is 8 MiB.
@@ -108,7 +112,10 @@ impl Family {
 
     /// What the rules say to an event; time is the event's own.
     pub(super) fn judge(&mut self, observed: &Observed) -> Vec<Match> {
-        let found = self.engine.evaluate(observed);
+        let mut found = self.engine.evaluate(observed);
+        if !observed.facts.judged_before.is_empty() {
+            found.retain(|result| !is_of(result, &observed.facts.judged_before));
+        }
         if found.is_empty() {
             return Vec::new();
         }
@@ -185,6 +192,13 @@ impl fmt::Debug for Family {
     }
 }
 
+/// Whether one of these rules found that.
+fn is_of(result: &EvaluationResult, rules: &[Uuid]) -> bool {
+    let id = result.header.rule_id.as_deref();
+    id.and_then(|id| Uuid::try_parse(id).ok())
+        .is_some_and(|id| rules.contains(&id))
+}
+
 /// The fields of a match, each once; of a correlation its groups and its count.
 fn matched(body: ResultBody) -> Vec<(Box<str>, Value)> {
     let mut fields: Vec<(Box<str>, Value)> = Vec::new();
@@ -192,7 +206,12 @@ fn matched(body: ResultBody) -> Vec<(Box<str>, Value)> {
         ResultBody::Detection(detection) => {
             for field in detection.matched_fields {
                 if !fields.iter().any(|(name, _)| **name == *field.field) {
-                    fields.push((field.field.into(), field.value));
+                    let value = if is_quotable(&field.field) {
+                        field.value
+                    } else {
+                        names_alone(field.value)
+                    };
+                    fields.push((field.field.into(), value));
                 }
             }
         }
@@ -206,4 +225,16 @@ fn matched(body: ResultBody) -> Vec<(Box<str>, Value)> {
         }
     }
     fields
+}
+
+/// What can be quoted of `NAME=value` where the values are secret.
+fn names_alone(value: Value) -> Value {
+    match value {
+        Value::String(text) => match text.split_once('=') {
+            Some((name, _)) => format!("{name}={REDACTED}").into(),
+            None => REDACTED.into(),
+        },
+        Value::Array(values) => values.into_iter().map(names_alone).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => REDACTED.into(),
+    }
 }

@@ -42,7 +42,7 @@ pub(super) fn load_all(documents: &[&str]) -> (Rules, Vec<String>) {
     let files: Vec<_> = files
         .map(|(number, text)| file(&format!("{number}.yml"), text))
         .collect();
-    let (rules, problems) = load(&files);
+    let (rules, problems) = load(&files, Timestamp::UNIX_EPOCH);
     (rules, problems.iter().map(ToString::to_string).collect())
 }
 
@@ -134,7 +134,8 @@ fn what_is_wrong_is_said_with_its_line() {
 
 #[test]
 fn a_field_that_no_event_carries_is_our_own_mistake() {
-    let (rules, problems) = load(&[file("built-in.yml", &LOGIN.replace("Image:", "QueryName:"))]);
+    let file = file("built-in.yml", &LOGIN.replace("Image:", "QueryName:"));
+    let (rules, problems) = load(&[file], Timestamp::UNIX_EPOCH);
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
@@ -286,6 +287,51 @@ fn a_filter_takes_its_exceptions_out() {
 }
 
 #[test]
+fn an_exception_ends_when_it_says() {
+    let filter = |last: &str| {
+        format!(
+            "title: Root may\nfilter:\n    rules: [failed-login]\n    selection: {{User: root}}\n    condition: not selection\n{last}\n"
+        )
+    };
+    let ends = filter("tocsin: {expires: 2026-12-24}");
+    let files = [file("a.yml", LOGIN), file("b.yml", &ends)];
+    let cases = [
+        ("2026-12-24T23:59:59Z", 0, None, Some("2026-12-25T00:00:00Z")),
+        (
+            "2026-12-25T00:00:00Z",
+            1,
+            Some("b.yml:6: note: the exception ended at 2026-12-25T00:00:00Z and is no longer in force"),
+            None,
+        ),
+    ];
+    for (now, matches, note, next) in cases {
+        let (mut rules, problems) = load(&files, now.parse().unwrap());
+        assert_eq!(rules.judge(&mut login("root", 1)).len(), matches, "{now}");
+        let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(said, Vec::from_iter(note), "{now}");
+        assert_eq!(rules.expiries().next, next.map(|next| next.parse().unwrap()), "{now}");
+    }
+    let wrong = [
+        (
+            "tocsin: {expires: 24.12.2026}",
+            "24.12.2026 is neither a date such as 2026-12-24 nor a time such as 2026-12-24T18:00:00Z",
+        ),
+        (
+            "tocsin: {expire: 2026-12-24}",
+            "not an attribute of ours: unknown field `expire`, expected `expires`",
+        ),
+        (
+            "expires: 2026-12-24",
+            "expires has no effect here: write tocsin: {expires: …}",
+        ),
+    ];
+    for (last, reason) in wrong {
+        let line = if last.contains("expires") { 6 } else { 1 };
+        check(&[LOGIN, &filter(last)], &[&format!("1.yml:{line}: {reason}")], 1);
+    }
+}
+
+#[test]
 fn a_list_stands_for_its_values() {
     let lists = |values: &str| format!("name: programs\nvars:\n    logins: {values}\n");
     let rule = LOGIN.replace("Image: /bin/login", "Image|endswith|expand: '%logins%'");
@@ -395,6 +441,16 @@ fn a_match_names_its_fields() {
     assert_eq!(found[0].rule.file, Some(PathBuf::from("0.yml")));
 }
 
+#[test]
+fn a_match_names_secret_variables_without_their_values() {
+    let rule = LOGIN.replace("{Image: /bin/login}", "{container.environment|contains: hunter}");
+    let (mut rules, _) = load_all(&[&rule]);
+    let line = r#"{"time":1,"category":"process_creation","container.environment":["PASS=hunter2","A=b"]}"#;
+    let matched = &rules.judge(&mut observed(line))[0].matched;
+    let expected = serde_json::json!(["PASS=[redacted]", "A=[redacted]"]);
+    assert_eq!(*matched, [("container.environment".into(), expected)]);
+}
+
 /// `SigmaHQ`'s rules, if they are at hand; in CI they must be.
 fn sigmahq() -> Option<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpus"));
@@ -427,8 +483,29 @@ fn sigmahqs_rules_load_unmodified() {
         let files: Vec<_> = files
             .map(|path| file(path.to_str().unwrap(), &fs::read_to_string(&path).unwrap()))
             .collect();
-        let (rules, problems) = load(&files);
+        let (rules, problems) = load(&files, Timestamp::UNIX_EPOCH);
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!((rules.iter().count(), problems), (expected, Vec::new()), "{family}");
     }
+}
+
+#[test]
+fn an_event_that_is_judged_again_counts_once() {
+    let (mut rules, problems) = load_all(&[LOGIN, MANY, &with_image("/bin/", "Another")]);
+    assert_eq!(problems, [""; 0]);
+    let mut event = login("eve", 1);
+    let first: Vec<_> = rules.judge(&mut event).iter().map(|found| found.rule.id).collect();
+    assert_eq!(first.len(), 1, "the counted rule alone is silent");
+    event.facts.judged_before = [first, vec![Uuid::from_u128(0x1111_1111_1111_4111_8111_1111_1111_1111)]].concat();
+    for _ in 0..5 {
+        assert_eq!(titles(&mut rules, &mut event), [""; 0]);
+    }
+}
+
+/// A rule about programs whose paths begin so.
+fn with_image(start: &str, title: &str) -> String {
+    let id = Uuid::new_v4();
+    format!(
+        "title: {title}\nid: {id}\nlogsource: {{product: linux, category: process_creation}}\ndetection:\n    selection: {{Image|startswith: {start}}}\n    condition: selection\n"
+    )
 }

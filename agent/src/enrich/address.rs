@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::event::Container;
+
 /// A place with a known role: an address, a port, or both.
 struct Place {
     role: &'static str,
@@ -52,6 +54,27 @@ pub fn role(ip: IpAddr, port: u16, kubernetes_apis: &[(IpAddr, u16)]) -> Option<
     PLACES.iter().find(fits).map(|place| place.role)
 }
 
+/// Labels by which Kubernetes' own dashboard is known: of its manifests, and of its charts.
+const DASHBOARD_LABELS: [(&str, &str); 4] = [
+    ("k8s-app", "kubernetes-dashboard"),
+    ("app.kubernetes.io/name", "kubernetes-dashboard"),
+    ("app.kubernetes.io/part-of", "kubernetes-dashboard"),
+    ("io.kubernetes.container.name", "kubernetes-dashboard"),
+];
+
+/// The role of a container of this node, by what its labels say that it is.
+pub fn role_of_container(container: &Container) -> Option<&'static str> {
+    let bears = |(name, value): &(&str, &str)| container.labels.get(*name).is_some_and(|found| found == value);
+    DASHBOARD_LABELS.iter().any(bears).then_some("kubernetes-dashboard")
+}
+
+/// The role of an address that was asked for under that name: a service's own name, or with its namespace and so on.
+pub fn role_of_name(name: &str) -> Option<&'static str> {
+    let service = name.split('.').next()?;
+    let is_dashboard = service == "kubernetes-dashboard" || service.starts_with("kubernetes-dashboard-");
+    is_dashboard.then_some("kubernetes-dashboard")
+}
+
 impl Address {
     fn holds(&self, ip: IpAddr) -> bool {
         match self {
@@ -82,6 +105,31 @@ mod tests {
             expected,
             "{destination}"
         );
+    }
+
+    #[test]
+    fn the_dashboard_is_known_by_name_and_label() {
+        for (name, is_dashboard) in [
+            ("kubernetes-dashboard", true),
+            ("kubernetes-dashboard.kubernetes-dashboard.svc.cluster.local", true),
+            ("kubernetes-dashboard-kong-proxy.dashboard.svc", true),
+            ("kubernetes-dashboards.example.org", false),
+            ("dashboard.example.org", false),
+        ] {
+            assert_eq!(role_of_name(name).is_some(), is_dashboard, "{name}");
+        }
+        for (label, value, is_dashboard) in [
+            ("k8s-app", "kubernetes-dashboard", true),
+            ("app.kubernetes.io/part-of", "kubernetes-dashboard", true),
+            ("k8s-app", "kube-dns", false),
+            ("team", "kubernetes-dashboard", false),
+        ] {
+            let container = Container {
+                labels: [(label.to_owned(), value.to_owned())].into(),
+                ..Container::default()
+            };
+            assert_eq!(role_of_container(&container).is_some(), is_dashboard, "{label}={value}");
+        }
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! The containers of this node, as the sources have told of them.
 
+pub mod first;
 mod id;
+mod places;
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 
 pub use self::id::{container_id, is_container_id, telling};
-use crate::event::{Container, ContainerAction, ContainerChange, Metadata, RuntimeState};
+use self::{first::First, places::Places};
+use crate::event::{Container, ContainerAction, ContainerChange, Metadata, Process, ProcessKey, RuntimeState};
 
 /// How long a removed container is remembered: events of its processes may trail.
 const REMEMBERED: Duration = Duration::from_mins(1);
@@ -30,6 +34,10 @@ const KUBERNETES_APIS: usize = 64;
 pub struct Containers {
     entries: FxHashMap<Arc<str>, Entry>,
     by_cgroup: FxHashMap<u64, Arc<str>>,
+    by_mounts: FxHashMap<u32, Arc<str>>,
+    /// Where the agent itself runs, if that is a container.
+    own: Option<Arc<str>>,
+    places: Places,
     removed: VecDeque<(Instant, Arc<str>)>,
     connected: BTreeSet<&'static str>,
     kubernetes_apis: VecDeque<(IpAddr, u16)>,
@@ -56,8 +64,8 @@ pub enum Answer {
 #[derive(Debug)]
 struct Entry {
     container: Arc<Container>,
-    /// An execution was seen in it since it last started.
-    ran: bool,
+    /// The first execution that was seen in it since it last started, and when.
+    first: Option<(Timestamp, First)>,
     cgroups: Vec<u64>,
     removed: bool,
     last_used: u64,
@@ -98,8 +106,8 @@ impl Containers {
         self.entries.get(id).map(|entry| &entry.container)
     }
 
-    /// Takes in what a source told.
-    pub fn apply(&mut self, change: &ContainerChange, now: Instant) {
+    /// Takes in what a source told of a container, as of that time.
+    pub fn apply(&mut self, change: &ContainerChange, time: Timestamp, now: Instant) {
         let ContainerChange { action, container } = change;
         self.forget_removed(now);
         self.learn(container);
@@ -110,7 +118,11 @@ impl Containers {
             ContainerAction::Create | ContainerAction::Start => entry.removed = false,
             // Its next execution is a start again. The runtime tells of a start only after the first execution, which
             // is why the end counts.
-            ContainerAction::Die => entry.ran = false,
+            ContainerAction::Die => {
+                if let Some((_, first)) = entry.first.take_if(|(started, _)| *started <= time) {
+                    self.by_mounts.remove(&first.mount_namespace);
+                }
+            }
             ContainerAction::Destroy => {
                 entry.removed = true;
                 self.removed.push_back((now, Arc::clone(&container.id)));
@@ -134,12 +146,61 @@ impl Containers {
         }
     }
 
-    /// Whether this is the first execution that was seen in that container since it last started: true once. The
-    /// container must have been looked up before.
-    pub fn first_execution(&mut self, id: &str) -> bool {
-        self.entries
-            .get_mut(id)
-            .is_some_and(|entry| !std::mem::replace(&mut entry.ran, true))
+    /// Whether this execution of `process` is the first that was seen in that container since it last started: true
+    /// once. The container must have been looked up before.
+    pub fn first_execution(&mut self, id: &str, process: &Process, standing: bool) -> bool {
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.first.is_none()) else {
+            return false;
+        };
+        let first = First::new(process, standing);
+        entry.first = Some((process.execution.time, first));
+        if first.mount_namespace != 0 {
+            self.by_mounts
+                .insert(first.mount_namespace, Arc::clone(&entry.container.id));
+        }
+        true
+    }
+
+    /// A container's process ended. The first one takes all others with it: what comes after is a start again, also
+    /// where no runtime tells of the end.
+    pub fn ended(&mut self, id: &str, process: ProcessKey) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        if let Some((_, first)) = entry.first.take_if(|(_, first)| first.key == process) {
+            self.by_mounts.remove(&first.mount_namespace);
+        }
+    }
+
+    /// The first process of that container, if it is known.
+    pub fn first(&self, id: &str) -> Option<&First> {
+        self.entries.get(id)?.first.as_ref().map(|(_, first)| first)
+    }
+
+    /// The container whose mount namespace that is, by its inode.
+    pub fn by_mounts(&self, mount_namespace: u32) -> Option<&Arc<str>> {
+        self.by_mounts.get(&mount_namespace)
+    }
+
+    /// Takes in where the agent itself runs.
+    pub fn apply_own(&mut self, id: &Arc<str>) {
+        self.own = Some(Arc::clone(id));
+    }
+
+    /// Whether the agent itself runs in that container.
+    pub fn is_own(&self, id: &str) -> bool {
+        self.own.as_deref() == Some(id)
+    }
+
+    /// Takes in that a socket of that container has that address.
+    pub fn see_at(&mut self, address: IpAddr, container: &Container) {
+        self.places.see(address, &container.id);
+    }
+
+    /// The container that answers at `destination`; `on_node` if whoever asks shares the node's network.
+    pub fn at(&mut self, destination: SocketAddr, on_node: bool) -> Option<Arc<Container>> {
+        let id = self.places.find(destination, on_node)?;
+        self.entries.get(id).map(|entry| Arc::clone(&entry.container))
     }
 
     /// Remembers that a cgroup is that container's, for sockets whose process is not known.
@@ -196,6 +257,8 @@ impl Containers {
         if let Some(entry) = self.entries.get_mut(&container.id) {
             let better = entry.container.metadata == Metadata::Known && container.metadata != Metadata::Known;
             if !better {
+                self.places.forget(&entry.container);
+                self.places.learn(container);
                 entry.container = Arc::clone(container);
             }
             return;
@@ -205,11 +268,12 @@ impl Containers {
         }
         let entry = Entry {
             container: Arc::clone(container),
-            ran: false,
+            first: None,
             cgroups: Vec::new(),
             removed: false,
             last_used: self.turn,
         };
+        self.places.learn(container);
         self.entries.insert(Arc::clone(&container.id), entry);
     }
 
@@ -254,9 +318,16 @@ impl Containers {
     }
 
     fn forget(&mut self, id: &str) {
-        for cgroup in self.entries.remove(id).into_iter().flat_map(|entry| entry.cgroups) {
+        let Some(entry) = self.entries.remove(id) else {
+            return;
+        };
+        for cgroup in entry.cgroups {
             self.by_cgroup.remove(&cgroup);
         }
+        if let Some((_, first)) = entry.first {
+            self.by_mounts.remove(&first.mount_namespace);
+        }
+        self.places.forget(&entry.container);
     }
 }
 

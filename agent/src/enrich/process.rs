@@ -65,6 +65,8 @@ impl Processes {
                 execution: Arc::clone(&maker.execution),
                 container: maker.container.clone(),
                 escaped_cgroup: maker.escaped_cgroup,
+                entered: maker.entered,
+                replaced: None,
                 depth: 0,
             },
             None => unknown(*child),
@@ -72,29 +74,46 @@ impl Processes {
         self.insert(node);
     }
 
-    /// A process runs a program. Gives back its node.
-    pub fn exec(&mut self, process: ProcessKey, parent: ProcessKey, execution: Arc<Execution>) -> Arc<Process> {
+    /// A process runs a program, in the mount namespace of the container `by_mounts` if of any. Gives back its node.
+    pub fn exec(
+        &mut self,
+        process: ProcessKey,
+        parent: ProcessKey,
+        execution: Arc<Execution>,
+        by_mounts: Option<&Arc<str>>,
+    ) -> Arc<Process> {
         let before = self.live.get(&process).cloned();
         let parent = match &before {
             Some(before) => before.parent.clone().or_else(|| self.live.get(&parent).cloned()),
             None => self.live.get(&parent).cloned(),
         };
-        let inherited = before
-            .as_ref()
-            .or(parent.as_ref())
-            .and_then(|process| process.container.clone());
+        let from = before.as_ref().or(parent.as_ref());
+        let inherited = from.and_then(|process| process.container.clone());
+        let entered = from.is_some_and(|process| process.entered);
         let by_cgroup = container_id(&execution.cgroup).map(|(id, _)| id);
-        let escaped_cgroup = inherited.is_some() && inherited.as_deref() != by_cgroup;
-        let container = inherited.or_else(|| by_cgroup.map(Arc::from));
+        let by_mounts = by_mounts.filter(|_| by_cgroup.is_none());
+        let container = inherited
+            .or_else(|| by_cgroup.map(Arc::from))
+            .or_else(|| by_mounts.cloned());
+        let escaped_cgroup = container.is_some() && container.as_deref() != by_cgroup;
         let parent = self.bounded(parent);
-        self.insert(Process {
+        let mut node = Process {
             key: process,
             parent,
             execution,
             container,
             escaped_cgroup,
+            entered: false,
+            replaced: before.and_then(replaced),
             depth: 0,
-        })
+        };
+        node.entered = entered || is_inside_container(&node);
+        self.insert(node)
+    }
+
+    /// The container of that process, without counting that as news of it.
+    pub fn container_of(&self, key: ProcessKey) -> Option<&Arc<str>> {
+        self.live.peek(&key)?.container.as_ref()
     }
 
     /// A process ended.
@@ -132,6 +151,14 @@ impl Processes {
     }
 }
 
+/// What a process leaves behind when it runs another program: the first web worker among its programs. What it was made
+/// with is its parent's program, which stays above it anyway.
+fn replaced(before: Arc<Process>) -> Option<Arc<Process>> {
+    let parents = (before.parent.as_ref()).is_some_and(|parent| Arc::ptr_eq(&parent.execution, &before.execution));
+    let own = !parents && before.is_web_worker();
+    before.replaced.clone().or_else(|| own.then_some(before))
+}
+
 /// The node as the table keeps it: with no more than the beginning of a long command line.
 fn kept(node: &Arc<Process>) -> Arc<Process> {
     let command_line = &node.execution.command_line;
@@ -158,48 +185,64 @@ fn unknown(key: ProcessKey) -> Process {
         execution: Arc::default(),
         container: None,
         escaped_cgroup: false,
+        entered: false,
+        replaced: None,
         depth: 0,
     }
 }
 
 /// Whether a container's process holds every capability that its runtime can give, in the node's own user namespace.
-///
+pub fn has_full_capabilities(process: &Process) -> bool {
+    holds_all(process, process.execution.credentials.effective)
+}
+
+/// Whether a container's process could gain every such capability: also that of a user without any.
+pub fn has_full_bounding_set(process: &Process) -> bool {
+    holds_all(process, process.execution.credentials.bounding)
+}
+
 /// The measure is the bounding set of the nearest ancestor outside the container, since a runtime cannot give what it
 /// does not have itself; of it, what all runtimes know.
-pub fn has_full_capabilities(process: &Process) -> bool {
-    let Some(container) = process.container.as_deref() else {
+fn holds_all(process: &Process, set: Capabilities) -> bool {
+    if process.container.is_none() || process.execution.namespaces.in_initial_user() != Some(true) {
         return false;
-    };
-    let credentials = &process.execution.credentials;
-    let giver = outside(process, container)
+    }
+    let giver = outside(process)
         .map(|ancestor| ancestor.execution.credentials.bounding)
         .filter(|set| set.0 != 0);
     let known = Capabilities::KNOWN_TO_ALL_RUNTIMES;
     let full = giver.map_or(known, |set| Capabilities(set.0 & known.0));
-    process.execution.namespaces.in_initial_user() == Some(true) && credentials.effective.contain(full)
+    set.contain(full)
 }
 
-/// Whether a container's process has come into it: until then it is the runtime on its way there, which already counts
-/// to the container's cgroup but still sees the files of whoever sent it.
-pub fn has_entered_container(process: &Process) -> bool {
-    let Some(container) = process.container.as_deref() else {
-        return false;
+/// Whether a container's process is inside of it: before, it is the runtime on its way there, which already counts to
+/// the container's cgroup but still sees the files of whoever sent it.
+fn is_inside_container(process: &Process) -> bool {
+    process.container.is_some() && !process.execution.entering && !sees_senders_files(process)
+}
+
+/// Whether a container's process has been inside, and now sees the files of whoever started the container, or of one
+/// above: a runtime may have mounts of its own.
+pub fn has_left_mounts(process: &Process) -> bool {
+    let mounts = process.execution.namespaces.mount;
+    let is_theirs = |sender: &Process| {
+        let above = std::iter::once(sender).chain(sender.ancestors());
+        above
+            .into_iter()
+            .any(|ancestor| ancestor.execution.namespaces.mount == mounts)
     };
-    if process.execution.entering {
-        return false;
-    }
+    process.entered && mounts != 0 && outside(process).is_some_and(is_theirs)
+}
+
+fn sees_senders_files(process: &Process) -> bool {
     let mounts = |process: &Process| process.execution.namespaces.mount;
-    let senders = outside(process, container).map(mounts);
-    senders.is_none_or(|senders| senders == 0 || senders != mounts(process))
+    let senders = outside(process).map(mounts);
+    senders.is_some_and(|senders| senders != 0 && senders == mounts(process))
 }
 
 /// Which namespaces a container's process shares with whoever sent it, of those that make it part of the node.
 pub fn shared_namespaces(process: &Process) -> HostNamespaces {
-    let sender = process
-        .container
-        .as_deref()
-        .and_then(|container| outside(process, container));
-    let Some(sender) = sender else {
+    let Some(sender) = outside(process) else {
         return HostNamespaces::default();
     };
     let (own, senders) = (&process.execution.namespaces, &sender.execution.namespaces);
@@ -212,11 +255,11 @@ pub fn shared_namespaces(process: &Process) -> HostNamespaces {
     }
 }
 
-/// The nearest ancestor outside the container.
-fn outside<'a>(process: &'a Process, container: &str) -> Option<&'a Process> {
-    process
-        .ancestors()
-        .find(|ancestor| ancestor.container.as_deref() != Some(container))
+/// The nearest ancestor outside the container that the process is in; of one that is in none, nobody.
+pub fn outside(process: &Process) -> Option<&Process> {
+    process.container.as_ref()?;
+    let mut ancestors = process.ancestors();
+    ancestors.find(|ancestor| ancestor.container != process.container)
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::{
     sync::Arc,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
 
-use crate::event::{DnsMessage, Listener, ProcessKey};
+use crate::event::{DnsMessage, ListenAddress, Listener, Process, ProcessKey};
 
 /// Listening sockets that are remembered.
 const LISTENERS: NonZeroUsize = NonZeroUsize::new(8_192).expect("not 0");
@@ -19,7 +20,7 @@ const NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not 0");
 /// Who listens where. An accepted connection belongs to its listener's owner: the kernel accepts it while some other
 /// process runs.
 #[derive(Debug)]
-pub struct Listeners(LruCache<(u32, SocketAddr), ProcessKey>);
+pub struct Listeners(LruCache<(u32, ListenAddress), ProcessKey>);
 
 impl Default for Listeners {
     fn default() -> Self {
@@ -32,8 +33,26 @@ impl Listeners {
     pub fn learn(&mut self, listener: &Listener) {
         if let Some(process) = listener.owner.process {
             self.0
-                .put((listener.owner.network_namespace, listener.address), process);
+                .put((listener.owner.network_namespace, listener.address.clone()), process);
         }
+    }
+
+    /// Whether a listener that a look has found was known already: by this process, or by an ancestor that runs the same
+    /// program, such as a server of its worker. Not by another: systemd opens sockets for those that it starts.
+    pub fn know(&mut self, listener: &Listener, process: Option<&Process>) -> bool {
+        let place = (listener.owner.network_namespace, listener.address.clone());
+        let Some(known) = self.0.get(&place).copied() else {
+            return false;
+        };
+        let same_program = |process: &Process, other: &Process| {
+            let file = |process: &Process| (process.execution.device, process.execution.inode);
+            file(process) == file(other)
+        };
+        listener.owner.process == Some(known)
+            || process.is_some_and(|process| {
+                let mut ancestors = process.ancestors();
+                ancestors.any(|ancestor| ancestor.key == known && same_program(ancestor, process))
+            })
     }
 
     /// Who owns what is connected at that address of that network namespace: the one that listens there, or on all
@@ -44,7 +63,36 @@ impl Listeners {
             .into_iter()
             .chain(any)
             .map(|ip| SocketAddr::new(ip, local.port()));
-        places.find_map(|place| self.0.get(&(network_namespace, place)).copied())
+        places.find_map(|place| self.0.get(&(network_namespace, ListenAddress::Tcp(place))).copied())
+    }
+}
+
+/// Whose listening sockets were looked at, and when.
+#[derive(Debug)]
+pub struct Looked(LruCache<ProcessKey, Timestamp>);
+
+/// Processes of which that is remembered.
+const LOOKED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not 0");
+
+/// For how long a look is recent: a server may begin to listen right after it.
+const RECENT: SignedDuration = SignedDuration::from_secs(2);
+
+impl Default for Looked {
+    fn default() -> Self {
+        Self(LruCache::new(LOOKED))
+    }
+}
+
+impl Looked {
+    /// The sockets of that process were looked at.
+    pub fn note(&mut self, process: ProcessKey, time: Timestamp) {
+        self.0.put(process, time);
+    }
+
+    /// Whether they were a moment before `time`.
+    pub fn is_recent(&mut self, process: ProcessKey, time: Timestamp) -> bool {
+        let looked = self.0.peek(&process);
+        looked.is_some_and(|looked| time.duration_since(*looked) < RECENT)
     }
 }
 
@@ -82,7 +130,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Owner;
+    use crate::event::{Findings, Owner};
 
     fn process(pid: u32) -> ProcessKey {
         ProcessKey { pid, start: 1 }
@@ -96,8 +144,9 @@ mod tests {
         };
         Listener {
             owner,
-            address: address.parse().unwrap(),
-            finding: None,
+            address: ListenAddress::Tcp(address.parse().unwrap()),
+            looked_up: false,
+            findings: Findings::default(),
         }
     }
 

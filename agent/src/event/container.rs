@@ -104,6 +104,15 @@ pub struct Container {
     pub published_ports: Vec<PublishedPort>,
     /// What its first process is told to run.
     pub command: Box<str>,
+    /// The environment of its first process, each as `NAME=value`, as far as [`Self::bounded_environment`] keeps it.
+    /// Holds secrets: rules may judge it, nobody may quote it.
+    pub environment: Vec<Box<str>>,
+    /// The AppArmor profile that confines it; empty if none does, or if that is not known.
+    pub apparmor_profile: Box<str>,
+    /// Its own addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The node's addresses as the container sees them.
+    pub gateways: Vec<IpAddr>,
     /// The Kubernetes API's address as its environment names it (`KUBERNETES_SERVICE_HOST` and `_PORT`).
     pub kubernetes_api: Option<(IpAddr, u16)>,
     /// When it was started, as the runtime writes it (RFC 3339).
@@ -122,6 +131,23 @@ impl Container {
         let host = value("KUBERNETES_SERVICE_HOST")?.parse().ok()?;
         let port = value("KUBERNETES_SERVICE_PORT").and_then(|port| port.parse().ok());
         Some((host, port.unwrap_or(443)))
+    }
+
+    /// As much of an environment as is kept: whoever may start containers chooses how long it is.
+    pub fn bounded_environment(environment: Vec<String>) -> Vec<Box<str>> {
+        const LONGEST_VARIABLE: usize = 1 << 10;
+        const LONGEST: usize = 8 << 10;
+        let mut room = LONGEST;
+        let fits = |variable: &String| {
+            let fits = variable.len() <= LONGEST_VARIABLE.min(room);
+            room -= if fits { variable.len() } else { 0 };
+            fits
+        };
+        environment
+            .into_iter()
+            .filter(fits)
+            .map(String::into_boxed_str)
+            .collect()
     }
 }
 
@@ -189,4 +215,23 @@ pub struct PublishedPort {
     pub port: u16,
     /// The port in the container.
     pub container_port: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_environment_is_kept_as_far_as_it_is_bearable() {
+        let environment = |lengths: &[usize]| lengths.iter().map(|length| "x".repeat(*length)).collect();
+        for (lengths, expected) in [
+            (&[10, 20][..], &[10, 20][..]),
+            (&[5000, 10], &[10]),
+            (&[1000; 20], &[1000; 8]),
+        ] {
+            let kept = Container::bounded_environment(environment(lengths));
+            let kept: Vec<_> = kept.iter().map(|variable| variable.len()).collect();
+            assert_eq!(kept, expected);
+        }
+    }
 }

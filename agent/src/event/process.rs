@@ -15,6 +15,13 @@ pub struct ProcessKey {
     pub start: u64,
 }
 
+/// The role of what serves web pages: a request may have asked for whatever runs below it.
+const WEB_WORKER: &str = "web-worker";
+
+/// The role of what begins work for people or by the clock, as sshd and cron do: what runs below it owes nothing to what
+/// is above it.
+const SESSION: &str = "session";
+
 /// A process was made by another.
 #[derive(Clone, Debug)]
 pub struct Fork {
@@ -45,8 +52,12 @@ pub struct Process {
     pub execution: Arc<Execution>,
     /// The container it belongs to: by its cgroup when it ran, else as its parent.
     pub container: Option<Arc<str>>,
-    /// It left its container's cgroup and still belongs to that container.
+    /// It belongs to its container without being in the container's cgroup: it left it, or was sent in by `nsenter`.
     pub escaped_cgroup: bool,
+    /// It has been inside its container, or was made by who has: no longer the runtime on its way there.
+    pub entered: bool,
+    /// The web worker that it was before it ran another program: an exploit may put a shell in a server's place.
+    pub replaced: Option<Arc<Process>>,
     /// How many ancestors it has.
     pub depth: u16,
 }
@@ -62,6 +73,67 @@ impl Process {
     pub fn ancestors_inside(&self) -> impl Iterator<Item = &Process> {
         let inside = |ancestor: &&Process| self.container.is_none() || ancestor.container == self.container;
         self.ancestors().take_while(inside)
+    }
+
+    /// The programs whose roles count as those of its ancestors, the nearest first: it ends at one that begins sessions,
+    /// and in a container with its first process.
+    pub fn line(&self) -> impl Iterator<Item = &Process> {
+        let mut ended = false;
+        let below_session = move |process: &&Process| {
+            let goes_on = !ended;
+            ended |= process.execution.roles.has(SESSION);
+            goes_on
+        };
+        let above = self
+            .ancestors_inside()
+            .flat_map(|ancestor| [Some(ancestor), ancestor.replaced.as_deref()]);
+        std::iter::once(self.replaced.as_deref())
+            .chain(above)
+            .flatten()
+            .take_while(below_session)
+    }
+
+    /// Whether it serves web pages.
+    pub fn is_web_worker(&self) -> bool {
+        self.execution.roles.has(WEB_WORKER)
+    }
+
+    /// The nearest ancestor that serves web pages.
+    pub fn web_worker(&self) -> Option<WebWorker<'_>> {
+        let mut below = self;
+        for process in self.line() {
+            if process.is_web_worker() {
+                return Some(WebWorker { process, below });
+            }
+            below = process;
+        }
+        None
+    }
+
+    /// Whether it is root now although the web worker that it is below is not.
+    pub fn gained_root(&self) -> bool {
+        self.execution.credentials.euid == 0 && self.web_worker().is_some_and(|worker| worker.uid() != 0)
+    }
+}
+
+/// A web worker above a process.
+#[derive(Clone, Copy, Debug)]
+pub struct WebWorker<'a> {
+    /// The worker.
+    pub process: &'a Process,
+    /// What it made, of those above the process or the process itself.
+    below: &'a Process,
+}
+
+impl WebWorker<'_> {
+    /// The user that it serves as. A worker that was made by a master which runs as root becomes another user without
+    /// running a program, which nobody reports; the programs that it runs have its real user id, also where they gain
+    /// another's rights.
+    pub fn uid(&self) -> u32 {
+        match self.process.execution.credentials.euid {
+            0 => self.below.execution.credentials.uid,
+            uid => uid,
+        }
     }
 }
 
@@ -156,6 +228,34 @@ pub struct Credentials {
 /// A set of capabilities: bit N is the capability of that number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities(pub u64);
+
+/// What an execution in a container has that the container's first process could never have had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beyond {
+    /// Effective capabilities that are not in that process's bounding set.
+    pub capabilities: bool,
+    /// System calls are not filtered, as they are for that process.
+    pub seccomp: bool,
+    /// A user namespace that is not that process's, nor one made in it.
+    pub user_namespace: bool,
+}
+
+impl Beyond {
+    /// As rules see them under `process.beyond_container`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let Self {
+            capabilities,
+            seccomp,
+            user_namespace,
+        } = self;
+        let all = [
+            (capabilities, "capabilities"),
+            (seccomp, "seccomp"),
+            (user_namespace, "user-namespace"),
+        ];
+        all.into_iter().filter_map(|(beyond, name)| beyond.then_some(name))
+    }
+}
 
 /// The capabilities in the order of their numbers (`include/uapi/linux/capability.h`).
 #[rustfmt::skip] // a table by number

@@ -11,7 +11,10 @@ use jiff::Timestamp;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Connection, Credentials, Event, Exec, Execution, Kind, Listener, LogSource, Owner, ProcessKey, Protocol};
+use super::{
+    Connection, Credentials, Event, Exec, Execution, Findings, Kind, ListenAddress, Listener, LogSource, Owner,
+    ProcessKey, Protocol,
+};
 use crate::{enrich::container::is_container_id, observed::Observed};
 
 /// An event as `tocsin record` writes it: `time` (RFC 3339, or seconds since 1970), `category`, and the fields, flat.
@@ -160,10 +163,17 @@ impl Fields<'_> {
 
     fn listener(&self) -> Option<Kind> {
         let finding = self.text("listener.finding");
+        let address = match self.text("listener.path") {
+            "" => ListenAddress::Tcp(self.endpoint("SourceIp", "SourcePort")?),
+            path => ListenAddress::Unix(path.into()),
+        };
         let listener = Listener {
             owner: self.owner(),
-            address: self.endpoint("SourceIp", "SourcePort")?,
-            finding: (!finding.is_empty()).then(|| finding.into()),
+            address,
+            looked_up: false,
+            findings: Findings {
+                docker_api: (!finding.is_empty()).then(|| finding.into()),
+            },
         };
         Some(Kind::Listen(Box::new(listener)))
     }

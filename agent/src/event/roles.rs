@@ -35,6 +35,11 @@ impl Roles {
         roles.map_while(|role| role.name.get().map(AsRef::as_ref))
     }
 
+    /// Whether it is among them.
+    pub fn has(&self, name: &str) -> bool {
+        self.iter().any(|role| role == name)
+    }
+
     /// The same list for a second owner: what either is given later, both have. (A clone of a list that was never used
     /// begins a list of its own.)
     #[must_use]

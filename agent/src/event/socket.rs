@@ -1,6 +1,10 @@
 //! Sockets: who talks to whom, who listens, what names are asked for.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::ProcessKey;
 
@@ -54,15 +58,60 @@ pub struct Connection {
     pub destination: Endpoint,
 }
 
-/// A TCP socket listens.
+/// A socket listens.
 #[derive(Clone, Debug)]
 pub struct Listener {
     /// Who.
     pub owner: Owner,
     /// Where.
-    pub address: Endpoint,
-    /// What a look at the listener found out, such as `docker-api-open`.
-    pub finding: Option<Box<str>>,
+    pub address: ListenAddress,
+    /// A look at the process found it, perhaps long after it began to listen.
+    pub looked_up: bool,
+    /// What looks at it found out.
+    pub findings: Findings,
+}
+
+/// Where a socket listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// TCP.
+    Tcp(Endpoint),
+    /// A unix socket of type stream or seqpacket: its path as it was bound, or `@` and its name where it has no file.
+    Unix(Arc<str>),
+}
+
+impl ListenAddress {
+    /// The address and port; `None` of a unix socket.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::Tcp(endpoint) => Some(*endpoint),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// The path or name; `None` of a TCP socket.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(path) => Some(path),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(endpoint) => endpoint.fmt(formatter),
+            Self::Unix(path) => path.fmt(formatter),
+        }
+    }
+}
+
+/// What looks at a listener found out; `None` where nobody has looked for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Whether it serves the Docker API, and to whom: `docker-api-open` and the like.
+    pub docker_api: Option<Box<str>>,
 }
 
 /// A DNS query or its answer.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     alert::{Alert, Level},
-    event::{Container, Kind, LogSource, Process},
+    event::{Container, Kind, ListenAddress, LogSource, Process},
 };
 
 /// Appends the alert as one line.
@@ -143,6 +143,12 @@ fn process_fields<M: SerializeMap>(fields: &mut M, process: &Process) -> Result<
     if let Some(parent) = &process.parent {
         fields.serialize_entry("proc.ppid", &parent.key.pid)?;
     }
+    if let Some(worker) = process.web_worker() {
+        fields.serialize_entry("tocsin.web_worker.image", &worker.process.execution.exe)?;
+        fields.serialize_entry("tocsin.web_worker.pid", &worker.process.key.pid)?;
+        fields.serialize_entry("tocsin.web_worker.uid", &worker.uid())?;
+        fields.serialize_entry("tocsin.web_worker.command_line", &worker.process.execution.command_line)?;
+    }
     Ok(())
 }
 
@@ -178,7 +184,10 @@ fn container_fields<M: SerializeMap>(fields: &mut M, container: &Container) -> R
 fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::Error> {
     let (client, server, protocol) = match kind {
         Kind::Connection(connection) => (connection.source, connection.destination, connection.protocol.name()),
-        Kind::Listen(listener) => (None, listener.address, "tcp"),
+        Kind::Listen(listener) => match &listener.address {
+            ListenAddress::Tcp(address) => (None, *address, "tcp"),
+            ListenAddress::Unix(path) => return fields.serialize_entry("fd.name", path),
+        },
         Kind::Dns(message) => {
             fields.serialize_entry("dns.name", &message.name)?;
             (None, message.server, "udp")
@@ -190,7 +199,10 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
         | Kind::Fork(_)
         | Kind::Exit(_)
         | Kind::Runtime(_)
-        | Kind::Users(_) => {
+        | Kind::OwnContainer(_)
+        | Kind::Users(_)
+        | Kind::Again(_)
+        | Kind::Looked(_) => {
             return Ok(());
         }
     };

@@ -1,5 +1,6 @@
 //! What already stands: every process and every listening socket, from `/proc`, with the facts that the sensors take.
 
+mod own;
 mod process;
 mod socket;
 
@@ -9,11 +10,12 @@ use jiff::Timestamp;
 use procfs::process::all_processes;
 use tracing::debug;
 
+pub use self::own::own_container;
 use self::{process::Snapshot, socket::Sockets};
-use crate::event::{Event, Exec, Kind, ProcessKey};
+use crate::event::{Event, Exec, Kind, Listener, ProcessKey};
 
-/// Everything that stands now: executions, parents before their children, then listeners. What ends while it is being
-/// looked at is left out.
+/// Everything that stands now: executions, parents before their children, each followed by its listeners, since what a
+/// server's children are depends on what it serves. What ends while it is being looked at is left out.
 pub fn scan() -> anyhow::Result<Vec<Event>> {
     let mut sockets = Sockets::default();
     let mut snapshots: Vec<Snapshot> = Vec::new();
@@ -28,9 +30,14 @@ pub fn scan() -> anyhow::Result<Vec<Event>> {
         .iter()
         .map(|snapshot| (snapshot.key.pid, snapshot.key.start))
         .collect();
+    for snapshot in &snapshots {
+        sockets.own(snapshot);
+    }
+    let mut listeners = sockets.listeners();
+    let unowned = listeners.remove(&None).unwrap_or_default();
     let mut events = Vec::with_capacity(snapshots.len());
     for snapshot in snapshots {
-        sockets.own(&snapshot);
+        let (key, seen) = (snapshot.key, snapshot.seen);
         let parent = ProcessKey {
             pid: snapshot.parent,
             start: starts.get(&snapshot.parent).copied().unwrap_or_default(),
@@ -40,14 +47,12 @@ pub fn scan() -> anyhow::Result<Vec<Event>> {
             parent,
             execution: snapshot.execution.into(),
         };
-        events.push(standing(snapshot.seen, Kind::Exec(Box::new(exec))));
+        events.push(standing(seen, Kind::Exec(Box::new(exec))));
+        let own = listeners.remove(&Some(key)).unwrap_or_default();
+        events.extend(own.into_iter().map(|listener| listens(seen, listener)));
     }
     let now = Timestamp::now();
-    events.extend(
-        sockets
-            .listeners()
-            .map(|listener| standing(now, Kind::Listen(Box::new(listener)))),
-    );
+    events.extend(unowned.into_iter().map(|listener| listens(now, listener)));
     Ok(events)
 }
 
@@ -73,6 +78,10 @@ pub fn without_seen(mut standing: Vec<Event>, seen: &[Event]) -> Vec<Event> {
     standing
 }
 
+fn listens(time: Timestamp, listener: Listener) -> Event {
+    standing(time, Kind::Listen(Box::new(listener)))
+}
+
 fn standing(time: Timestamp, kind: Kind) -> Event {
     Event {
         time,
@@ -87,6 +96,7 @@ mod tests {
     use std::{net::TcpListener, process::Command};
 
     use super::*;
+    use crate::event::ListenAddress;
 
     #[test]
     fn finds_a_child_and_a_listener_of_ours() {
@@ -107,7 +117,7 @@ mod tests {
         assert!(exec.execution.inode != 0 && exec.execution.namespaces.network != 0);
         let listens = found.iter().any(|event| match &event.kind {
             Kind::Listen(listener) => {
-                listener.address == socket.local_addr().unwrap()
+                listener.address == ListenAddress::Tcp(socket.local_addr().unwrap())
                     && listener
                         .owner
                         .process

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustc_hash::FxHasher;
 use tokio::{
@@ -16,8 +17,9 @@ use tokio::{
     task::spawn_blocking,
     time::timeout,
 };
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::wall_clock;
 use crate::detect::{
     Rules,
     builtin::{self, is_rule},
@@ -47,19 +49,36 @@ pub struct Loaded {
     pub rules: Rules,
     /// What is wrong.
     pub problems: Vec<Problem>,
-    /// What the files said, for [`watch`] to know a change by.
-    pub fingerprint: u64,
+    /// What [`watch`] must know of it.
+    pub in_force: InForce,
 }
 
-/// Reads the built-in rules and those in the folders, and makes a set of them.
+/// What is to be known of the rules in force to see whether they still are what they should be.
+#[derive(Debug)]
+pub struct InForce {
+    /// What the files said when they were last read, to know a change by.
+    fingerprint: u64,
+    /// When the next exception ends.
+    next_expiry: Option<Timestamp>,
+    /// The files, to make the set anew without that exception; none if no exception ends.
+    files: Vec<RuleFile>,
+}
+
+/// Reads the built-in rules and those in the folders, and makes a set of them as it is in force now.
 pub fn load_all(folders: &[PathBuf]) -> Loaded {
     let (files, mut problems) = read(folders);
-    let (rules, more) = load(&files);
+    let (rules, more) = load(&files, Timestamp::now());
     problems.extend(more);
+    let mut in_force = InForce {
+        fingerprint: fingerprint(&files),
+        next_expiry: None,
+        files: Vec::new(),
+    };
+    in_force.taken_up(&rules, files);
     Loaded {
         rules,
         problems,
-        fingerprint: fingerprint(&files),
+        in_force,
     }
 }
 
@@ -115,9 +134,9 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
     }
 }
 
-/// Watches the folders until nobody listens any more, and loads what differs from what was `known`. A folder may come
-/// and go.
-pub async fn watch(folders: Vec<PathBuf>, mut known: u64, sender: mpsc::Sender<Reloaded>) -> Result<()> {
+/// Watches the folders until nobody listens any more, loads what differs from what is in force, and ends exceptions when
+/// their time has come. A folder may come and go.
+pub async fn watch(folders: Vec<PathBuf>, mut in_force: InForce, sender: mpsc::Sender<Reloaded>) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let (notice, mut changes) = mpsc::channel(1);
     let mut told = false;
@@ -133,24 +152,54 @@ pub async fn watch(folders: Vec<PathBuf>, mut known: u64, sender: mpsc::Sender<R
             spawn_blocking(move || read(&folders)).await?
         };
         let now = fingerprint(&files);
-        if told || now != known {
-            known = now;
-            let reloaded = spawn_blocking(move || reload(&files, problems)).await?;
+        if told || now != in_force.fingerprint {
+            in_force.fingerprint = now;
+            let (reloaded, files) = spawn_blocking(move || (reload(&files, problems), files)).await?;
+            if let Reloaded::Rules(rules, _) = &reloaded {
+                in_force.taken_up(rules, files);
+            }
             if sender.send(reloaded).await.is_err() {
                 return Ok(());
             }
         }
-        told = tokio::select! {
-            _ = hangup.recv() => true,
-            _ = changes.recv() => false,
-            () = sender.closed() => return Ok(()),
+        told = loop {
+            tokio::select! {
+                _ = hangup.recv() => break true,
+                _ = changes.recv() => break false,
+                () = sender.closed() => return Ok(()),
+                timer = wall_clock::until(in_force.next_expiry) => timer?,
+            }
+            if sender.send(in_force.expire().await?).await.is_err() {
+                return Ok(());
+            }
         };
         while !told && timeout(QUIET, changes.recv()).await.is_ok() {}
     }
 }
 
+impl InForce {
+    /// These rules are in force from now on.
+    fn taken_up(&mut self, rules: &Rules, files: Vec<RuleFile>) {
+        self.next_expiry = rules.expiries().next;
+        self.files = if self.next_expiry.is_some() { files } else { Vec::new() };
+    }
+
+    /// Makes the set anew without the exceptions that have ended. Of the files nothing is read: what is wrong with them
+    /// by now must not prolong an exception.
+    async fn expire(&mut self) -> Result<Reloaded> {
+        let files = std::mem::take(&mut self.files);
+        let made = spawn_blocking(move || (load(&files, Timestamp::now()), files));
+        let ((rules, problems), files) = made.await?;
+        for ended in &rules.expiries().ended {
+            info!("{ended}");
+        }
+        self.taken_up(&rules, files);
+        Ok(Reloaded::Rules(Box::new(rules), problems))
+    }
+}
+
 fn reload(files: &[RuleFile], mut problems: Vec<Problem>) -> Reloaded {
-    let (rules, more) = load(files);
+    let (rules, more) = load(files, Timestamp::now());
     problems.extend(more);
     if problems.iter().any(Problem::is_error) {
         return Reloaded::Refused(problems);
@@ -199,9 +248,11 @@ fn watcher(folders: &[PathBuf], notice: mpsc::Sender<()>) -> Result<RecommendedW
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::{event::recorded::event_from_line, observed::Observed};
 
     const RULE: &str = "title: A rule\nid: 11111111-1111-4111-8111-111111111111\nname: a-rule\n\
         logsource: {product: linux, category: process_creation}\ndetection:\n    selection: {Image: /bin/x}\n    \
@@ -249,13 +300,51 @@ mod tests {
         assert_eq!(problem.reason, "cannot be read: stream did not contain valid UTF-8");
     }
 
+    /// An exception to everything of [`RULE`], which ends so many milliseconds from now.
+    fn exception(milliseconds: i64) -> String {
+        let end = Timestamp::now() + SignedDuration::from_millis(milliseconds);
+        format!(
+            "title: For now\nlogsource: {{category: process_creation}}\nfilter:\n    rules: [a-rule]\n    \
+             selection: {{Image: /bin/x}}\n    condition: not selection\ntocsin: {{expires: '{end}'}}\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn an_exception_ends_while_the_agent_runs_even_if_its_file_is_broken_by_then() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("a.yml"), RULE).unwrap();
+        fs::write(folder.path().join("b.yml"), exception(1500)).unwrap();
+        let folders = vec![folder.path().to_owned()];
+        let Loaded {
+            mut rules, in_force, ..
+        } = load_all(&folders);
+        let event = event_from_line(r#"{"time":1,"category":"process_creation","Image":"/bin/x"}"#).unwrap();
+        let mut event = Observed::from(event);
+        assert!(rules.judge(&mut event).is_empty());
+        let (sender, mut reloads) = mpsc::channel(4);
+        tokio::spawn(watch(folders, in_force, sender));
+        let mut next = async || timeout(Duration::from_secs(20), reloads.recv()).await.unwrap().unwrap();
+        fs::write(folder.path().join("b.yml"), "title: [").unwrap();
+        assert!(matches!(next().await, Reloaded::Refused(_)));
+        let Reloaded::Rules(mut rules, problems) = next().await else {
+            panic!("refused")
+        };
+        assert_eq!(rules.judge(&mut event).len(), 1);
+        let [ended] = &problems[..] else { panic!("{problems:?}") };
+        assert!(
+            ended.to_string().contains("b.yml:7: note: the exception ended at "),
+            "{ended}"
+        );
+        assert_eq!(rules.expiries().next, None);
+    }
+
     #[tokio::test]
     async fn a_change_comes_into_force_and_an_error_does_not() {
         let folder = TempDir::new().unwrap();
         let rules = folder.path().join("rules.d");
         let (sender, mut reloads) = mpsc::channel(4);
         let folders = vec![rules.clone()];
-        let known = load_all(&folders).fingerprint;
+        let known = load_all(&folders).in_force;
         let watching = tokio::spawn(watch(folders, known, sender));
         let mut next = async || timeout(Duration::from_secs(20), reloads.recv()).await.unwrap().unwrap();
         // The folder comes into being while it is being watched for.

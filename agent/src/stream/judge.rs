@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::{
     alert::{Alert, Level, dedup::Dedup, log::Log},
     detect::{Ask, Rules},
-    event::{Kind, Process},
+    event::Process,
     observed::Observed,
-    sources::docker_probe,
+    sources::looks::{self, Asker, Question},
 };
 
 /// Roles that rules gave to processes.
@@ -23,52 +23,44 @@ pub struct Judge {
     dedup: Dedup,
     log: Arc<Log>,
     min_level: Level,
-    /// Who looks at listeners; nobody in a replay, or where it is switched off.
-    probe: Option<mpsc::Sender<docker_probe::Question>>,
-    outstanding: usize,
+    /// Who looks closer where rules ask for it; nobody in a replay.
+    looks: Option<Asker>,
     raised: Option<Level>,
 }
 
 impl Judge {
     /// A judge who reports alerts of at least `min_level`, and repeats within `window` once.
-    pub fn new(
-        rules: Rules,
-        window: SignedDuration,
-        log: Arc<Log>,
-        min_level: Level,
-        probe: Option<mpsc::Sender<docker_probe::Question>>,
-    ) -> Self {
+    pub fn new(rules: Rules, window: SignedDuration, log: Arc<Log>, min_level: Level, looks: Option<Asker>) -> Self {
         Self {
             rules,
             dedup: Dedup::new(window),
             log,
             min_level,
-            probe,
-            outstanding: 0,
+            looks,
             raised: None,
         }
     }
 
     /// Judges an event, and says which roles the rules give its process.
     pub fn judge(&mut self, mut observed: Observed) -> Roles {
-        if matches!(&observed.event.kind, Kind::Listen(listener) if listener.finding.is_some()) {
-            self.outstanding = self.outstanding.saturating_sub(1);
-        }
         let matches = self.rules.judge(&mut observed);
         if matches.is_empty() {
             return Roles::default();
         }
         let observed = Arc::new(observed);
         let mut roles = Roles::default();
+        for ask in matches.iter().filter_map(|found| found.asks) {
+            let ids = matches.iter().map(|found| found.rule.id).collect();
+            roles.extend(self.ask(ask, &observed, ids));
+        }
         let mut alerts = Vec::with_capacity(matches.len());
-        for found in matches {
-            match (found.asks, &found.rule.role, &observed.process) {
-                (Some(Ask::DockerApiProbe), ..) => roles.extend(self.ask(&observed)),
-                (None, Some(role), Some(process)) => roles.push((Arc::clone(process), Arc::clone(role))),
-                (None, None, _) if found.rule.level >= self.min_level => {
+        for found in matches.into_iter().filter(|found| found.asks.is_none()) {
+            match (&found.rule.role, &observed.process) {
+                (Some(role), Some(process)) => roles.push((Arc::clone(process), Arc::clone(role))),
+                (None, _) if found.rule.level >= self.min_level => {
                     alerts.push(Alert::new(found.rule, Arc::clone(&observed), found.matched));
                 }
-                (None, ..) => {}
+                _ => {}
             }
         }
         self.raised = self.raised.max(alerts.iter().map(|alert| alert.rule.level).max());
@@ -105,38 +97,24 @@ impl Judge {
 
     /// Questions that have not been answered.
     pub fn outstanding(&self) -> usize {
-        self.outstanding
+        self.looks.as_ref().map_or(0, Asker::outstanding)
     }
 
-    /// Has a listener looked at. Where nobody can look, or whoever can has too much to look at, that is the answer.
-    fn ask(&mut self, observed: &Observed) -> Roles {
-        let Kind::Listen(listener) = &observed.event.kind else {
+    /// Has a closer look taken. Where nobody can look, or whoever can has too much to look at, that may be an answer.
+    fn ask(&mut self, ask: Ask, observed: &Arc<Observed>, matched: Vec<Uuid>) -> Roles {
+        if !looks::concerns(ask, observed) {
             return Roles::default();
+        }
+        let question = Question {
+            about: Arc::clone(observed),
+            matched,
         };
-        if listener.finding.is_some() {
-            // Whatever a rule says: an answer is not asked about again, or there would be no end to it.
+        if self.looks.as_ref().is_some_and(|looks| looks.ask(ask, question)) {
             return Roles::default();
         }
-        let question = docker_probe::Question {
-            owner: listener.owner,
-            address: listener.address,
-            startup: observed.event.startup,
-        };
-        if self
-            .probe
-            .as_ref()
-            .is_some_and(|probe| probe.try_send(question).is_ok())
-        {
-            self.outstanding += 1;
-            return Roles::default();
+        match looks::unanswered(ask, observed) {
+            Some(unanswered) => self.judge(unanswered),
+            None => Roles::default(),
         }
-        let mut unanswered = observed.clone();
-        if let Kind::Listen(listener) = &mut unanswered.event.kind {
-            listener.finding = Some(docker_probe::UNKNOWN.into());
-        }
-        if let Some(given) = &mut unanswered.event.given {
-            given.insert("listener.finding".into(), docker_probe::UNKNOWN.into());
-        }
-        self.judge(unanswered)
     }
 }

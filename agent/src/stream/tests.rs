@@ -40,7 +40,7 @@ fn check(events: &[&str], expected: Option<Level>) {
         text: RULES.into(),
         built_in: false,
     };
-    let (rules, problems) = load(&[file]);
+    let (rules, problems) = load(&[file], jiff::Timestamp::UNIX_EPOCH);
     assert!(problems.is_empty(), "{problems:?}");
     let judge = Judge::new(rules, SignedDuration::ZERO, Log::new(Redactor::off()), Level::Low, None);
     let mut stream = Stream::new(Entrance::new(None), Last::Judge(Box::new(judge)));

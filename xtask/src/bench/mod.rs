@@ -3,6 +3,7 @@
 mod agent;
 mod kernel;
 mod rules;
+mod scan;
 mod storm;
 
 use std::{
@@ -73,6 +74,7 @@ pub(crate) fn bench(workspace: &Workspace, quick: bool, agent: Option<PathBuf>) 
     bench.storms("alerting", true)?;
     bench.latency()?;
     bench.quiet_costs()?;
+    bench.scans()?;
     bench.rule_costs(corpus_rules(workspace).as_deref())
 }
 
@@ -180,6 +182,16 @@ impl Bench {
             );
             Ok(())
         })
+    }
+
+    /// How long a look at what stands takes, the runtime's answers included.
+    fn scans(&self) -> Result<()> {
+        let _crowd = scan::Crowd::gather()?;
+        let times = (0..self.plan.pairs.max(3))
+            .map(|_| scan::scan(&self.agent).map(|time| time.as_secs_f64()))
+            .collect::<Result<Vec<_>>>()?;
+        row(&format!("scan with {} more processes", scan::PROCESSES), "s", &times);
+        Ok(())
     }
 
     /// What the rules alone cost: the agent measures that itself, without a sensor.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     alert::{Level, samples},
-    event::Kind,
+    event::{Kind, ListenAddress},
     observed::Observed,
 };
 
@@ -199,7 +199,7 @@ fn listeners_differ_by_address_and_health_by_words() {
         let mut alert = samples::listen();
         let mut observed = Observed::clone(&alert.observed);
         if let Kind::Listen(listener) = &mut observed.event.kind {
-            listener.address.set_port(port);
+            listener.address = ListenAddress::Tcp(([0, 0, 0, 0], port).into());
         }
         alert.observed = Arc::new(observed);
         alert

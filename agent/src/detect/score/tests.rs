@@ -129,7 +129,7 @@ fn an_operators_score_stands_for_ours_of_the_same_name() {
     let ours = file("built-in.yml", SCORE);
     let theirs = file("theirs.yml", &SCORE.replace("weight: 3", "weight: 30"));
     let files: Vec<RuleFile> = vec![ours, theirs, file("lists.yml", SHELLS)];
-    let (mut rules, problems) = load(&files);
+    let (mut rules, problems) = load(&files, jiff::Timestamp::UNIX_EPOCH);
     assert!(problems.is_empty(), "{problems:?}");
     let mut event = event("/srv", "/bin/sh", "sh");
     rules.judge(&mut event);

@@ -1,6 +1,10 @@
 //! What the table of containers answers after what it was told.
 
 use super::*;
+use crate::event::{Execution, Namespaces};
+
+/// When what is told is said to have happened.
+const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
 const DOCKER: RuntimeState = RuntimeState {
     name: "docker",
@@ -61,7 +65,7 @@ fn facts_come_and_the_runtime_goes() {
     let now = Instant::now();
     containers.apply_runtime(DOCKER);
     assert_eq!(answer(&mut containers, "a", "docker"), "ask");
-    containers.apply(&known(ContainerAction::Create, "a"), now);
+    containers.apply(&known(ContainerAction::Create, "a"), AT, now);
     assert_eq!(answer(&mut containers, "a", "docker"), "known");
     containers.apply_runtime(RuntimeState {
         connected: false,
@@ -84,27 +88,66 @@ fn late_facts_replace_early_ones_and_poor_facts_never_good_ones() {
     assert_eq!(containers.give_up("a", "docker").metadata, Metadata::Pending);
     assert_eq!(answer(&mut containers, "a", "docker"), "pending", "nobody waits twice");
     let from_files = change(ContainerAction::Describe, "a", Metadata::Unavailable);
-    containers.apply(&from_files, now);
+    containers.apply(&from_files, AT, now);
     assert_eq!(&*containers.get("a").unwrap().name, "name of a");
-    containers.apply(&known(ContainerAction::Start, "a"), now);
-    containers.apply(&from_files, now);
+    containers.apply(&known(ContainerAction::Start, "a"), AT, now);
+    containers.apply(&from_files, AT, now);
     assert_eq!(answer(&mut containers, "a", "docker"), "known");
     assert_eq!(containers.give_up("a", "docker").metadata, Metadata::Known);
+}
+
+/// A process of its own mount namespace that runs something at that second.
+fn running(pid: u32, second: i64) -> Process {
+    let namespaces = Namespaces {
+        mount: 1000 + pid,
+        ..Namespaces::default()
+    };
+    Process {
+        key: ProcessKey { pid, start: 1 },
+        replaced: None,
+        parent: None,
+        execution: Arc::new(Execution {
+            time: Timestamp::from_second(second).unwrap(),
+            namespaces,
+            ..Execution::default()
+        }),
+        container: Some("a".into()),
+        escaped_cgroup: false,
+        entered: false,
+        depth: 0,
+    }
 }
 
 #[test]
 fn a_restart_counts_as_a_start() {
     let mut containers = Containers::default();
-    let now = Instant::now();
-    assert!(!containers.first_execution("a"), "nobody has heard of it");
-    containers.apply(&known(ContainerAction::Create, "a"), now);
-    assert!(containers.first_execution("a"));
-    containers.apply(&known(ContainerAction::Start, "a"), now);
-    assert!(!containers.first_execution("a"));
-    containers.apply(&known(ContainerAction::Die, "a"), now);
-    assert!(containers.first_execution("a"));
-    containers.apply(&known(ContainerAction::Start, "a"), now);
-    assert!(!containers.first_execution("a"));
+    let (now, later) = (Instant::now(), Timestamp::from_second(5).unwrap());
+    let starts = |containers: &mut Containers, pid, second| {
+        let process = running(pid, second);
+        containers.first_execution("a", &process, false)
+    };
+    assert!(!starts(&mut containers, 1, 1), "nobody has heard of it");
+    containers.apply(&known(ContainerAction::Create, "a"), AT, now);
+    assert!(starts(&mut containers, 1, 1));
+    containers.apply(&known(ContainerAction::Start, "a"), later, now);
+    assert!(!starts(&mut containers, 2, 2));
+    assert_eq!(containers.by_mounts(1001).map(|id| &**id), Some("a"));
+    containers.apply(&known(ContainerAction::Die, "a"), later, now);
+    assert_eq!(
+        (containers.first("a").map(|first| first.key), containers.by_mounts(1001)),
+        (None, None)
+    );
+    assert!(starts(&mut containers, 3, 6));
+    containers.apply(&known(ContainerAction::Die, "a"), later, now);
+    assert!(
+        !starts(&mut containers, 4, 7),
+        "the end that came late was an earlier one"
+    );
+    // Without a runtime the end of the first process tells.
+    containers.ended("a", running(4, 7).key);
+    assert!(!starts(&mut containers, 4, 7));
+    containers.ended("a", running(3, 6).key);
+    assert!(starts(&mut containers, 5, 8));
 }
 
 #[test]
@@ -112,15 +155,15 @@ fn removed_containers_are_remembered_for_a_while() {
     let mut containers = Containers::default();
     let now = Instant::now();
     for id in ["a", "b"] {
-        containers.apply(&known(ContainerAction::Create, id), now);
+        containers.apply(&known(ContainerAction::Create, id), AT, now);
         containers.note_cgroup(if id == "a" { 70 } else { 71 }, id);
-        containers.apply(&known(ContainerAction::Destroy, id), now);
+        containers.apply(&known(ContainerAction::Destroy, id), AT, now);
     }
-    containers.apply(&known(ContainerAction::Create, "b"), now + Duration::from_secs(30));
-    containers.apply(&known(ContainerAction::Create, "c"), now + Duration::from_secs(59));
+    containers.apply(&known(ContainerAction::Create, "b"), AT, now + Duration::from_secs(30));
+    containers.apply(&known(ContainerAction::Create, "c"), AT, now + Duration::from_secs(59));
     assert_eq!(answer(&mut containers, "a", "docker"), "known");
     assert_eq!(containers.by_cgroup(70).map(|id| &**id), Some("a"));
-    containers.apply(&known(ContainerAction::Create, "d"), now + Duration::from_mins(1));
+    containers.apply(&known(ContainerAction::Create, "d"), AT, now + Duration::from_mins(1));
     assert_eq!(answer(&mut containers, "a", "docker"), "look");
     assert_eq!(containers.by_cgroup(70), None);
     assert_eq!(answer(&mut containers, "b", "docker"), "known", "it was made again");
@@ -131,9 +174,9 @@ fn removed_containers_are_remembered_for_a_while() {
 fn the_table_is_bounded_and_forgets_the_least_needed() {
     let mut containers = Containers::default();
     let now = Instant::now();
-    containers.apply(&known(ContainerAction::Create, "removed"), now);
-    containers.apply(&known(ContainerAction::Destroy, "removed"), now);
-    containers.apply(&known(ContainerAction::Create, "quiet"), now);
+    containers.apply(&known(ContainerAction::Create, "removed"), AT, now);
+    containers.apply(&known(ContainerAction::Destroy, "removed"), AT, now);
+    containers.apply(&known(ContainerAction::Create, "quiet"), AT, now);
     containers.note_cgroup(7, "quiet");
     for number in 0..3 * CAPACITY {
         answer(&mut containers, &format!("bare {number}"), "");
@@ -149,7 +192,7 @@ fn the_table_is_bounded_and_forgets_the_least_needed() {
 #[test]
 fn cgroups_lead_to_containers_but_the_root_to_none() {
     let mut containers = Containers::default();
-    containers.apply(&known(ContainerAction::Create, "a"), Instant::now());
+    containers.apply(&known(ContainerAction::Create, "a"), AT, Instant::now());
     for cgroup in 0..100 {
         containers.note_cgroup(cgroup, "a");
         containers.note_cgroup(cgroup + 100, "nobody");
@@ -173,8 +216,8 @@ fn api_servers_are_learned() {
             action: ContainerAction::Describe,
             container: Arc::new(container),
         };
-        containers.apply(&change, Instant::now());
-        containers.apply(&change, Instant::now());
+        containers.apply(&change, AT, Instant::now());
+        containers.apply(&change, AT, Instant::now());
     }
     let apis = containers.kubernetes_apis();
     assert_eq!(apis.len(), KUBERNETES_APIS);

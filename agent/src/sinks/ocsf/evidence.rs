@@ -62,7 +62,10 @@ impl<'a> Evidence<'a> {
             | Kind::Fork(_)
             | Kind::Exit(_)
             | Kind::Runtime(_)
-            | Kind::Users(_) => with,
+            | Kind::OwnContainer(_)
+            | Kind::Users(_)
+            | Kind::Again(_)
+            | Kind::Looked(_) => with,
         };
         let empty = evidence.process.is_none() && evidence.resources.is_none() && evidence.dst_endpoint.is_none();
         (!empty).then_some(evidence)
@@ -82,10 +85,14 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// Of a unix socket OCSF knows no address: its path is among the unmapped fields.
     fn listener(self, listener: &Listener) -> Self {
+        let Some(address) = listener.address.endpoint() else {
+            return self;
+        };
         Self {
             connection_info: Some(ConnectionInfo::new(Direction::Inbound, Protocol::Tcp)),
-            dst_endpoint: Some(Endpoint::new(listener.address, None)),
+            dst_endpoint: Some(Endpoint::new(address, None)),
             ..self
         }
     }

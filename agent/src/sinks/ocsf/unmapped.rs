@@ -4,8 +4,14 @@ use std::sync::LazyLock;
 
 use rsigma_eval::EventValue;
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::{Map, Value};
 
-use crate::{alert::Alert, fields::Field, observed::field_by_name, sinks::summary::matched_once};
+use crate::{
+    alert::Alert,
+    fields::Field,
+    observed::{field_by_name, is_quotable},
+    sinks::summary::matched_once,
+};
 
 /// The alert's matched fields under `matched`, and the facts flat, by the names that rules use.
 pub(super) struct Unmapped<'a>(pub(super) &'a Alert);
@@ -18,6 +24,9 @@ const FACTS: &[&str] = &[
     "process.script",
     "process.exe_kind",
     "process.full_capabilities",
+    "process.full_bounding_set",
+    "process.beyond_container",
+    "process.from_outside",
     "process.host_user_namespace",
     "process.seccomp",
     "process.stdin",
@@ -25,6 +34,11 @@ const FACTS: &[&str] = &[
     "process.stderr",
     "process.cgroup",
     "process.arguments_cut",
+    "process.gained_root",
+    "web_worker.image",
+    "web_worker.pid",
+    "web_worker.uid",
+    "web_worker.command_line",
     "container.metadata",
     "container.privileged",
     "container.added_capabilities",
@@ -35,10 +49,16 @@ const FACTS: &[&str] = &[
     "container.published_ports",
     "container.command",
     "container.started_at",
+    "container.apparmor_profile",
     "container.start",
     "container.escaped_cgroup",
+    "container.escaped_mounts",
     "destination.role",
+    "destination.container.id",
+    "destination.container.name",
+    "destination.container.image",
     "listener.address",
+    "listener.path",
     "listener.finding",
     "health.kind",
     "health.detail",
@@ -54,7 +74,7 @@ impl Serialize for Unmapped<'_> {
         fields.serialize_entry("matched", &Matched(alert))?;
         fields.serialize_entry("rule.author", &alert.rule.author)?;
         if let Some(given) = alert.observed.event.given.as_deref() {
-            fields.serialize_entry("given", given)?;
+            fields.serialize_entry("given", &Given(given))?;
         }
         for field in ROWS.iter() {
             if let Some(value) = alert.observed.value(field) {
@@ -62,6 +82,15 @@ impl Serialize for Unmapped<'_> {
             }
         }
         fields.end()
+    }
+}
+
+/// What a recorded event brought along and may be quoted.
+struct Given<'a>(&'a Map<String, Value>);
+
+impl Serialize for Given<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().filter(|(name, _)| is_quotable(name)))
     }
 }
 

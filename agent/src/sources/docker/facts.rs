@@ -1,10 +1,13 @@
 //! From Docker's words to a container's facts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerSummary, EventMessage, HostConfig, HostConfigCgroupnsModeEnum, MountPoint,
-    PortMap,
+    ContainerInspectResponse, ContainerSummary, EndpointSettings, EventMessage, HostConfig, HostConfigCgroupnsModeEnum,
+    MountPoint, PortMap,
 };
 use jiff::Timestamp;
 
@@ -16,7 +19,9 @@ pub(super) fn container(inspected: ContainerInspectResponse, runtime: &str) -> C
     let host = inspected.host_config.unwrap_or_default();
     let config = inspected.config.unwrap_or_default();
     let state = inspected.state.unwrap_or_default();
-    let ports = inspected.network_settings.and_then(|network| network.ports);
+    let network = inspected.network_settings.unwrap_or_default();
+    let networks: Vec<_> = network.networks.unwrap_or_default().into_values().collect();
+    let environment = config.env.unwrap_or_default();
     Container {
         id: inspected.id.unwrap_or_default().into(),
         metadata: Metadata::Known,
@@ -26,12 +31,16 @@ pub(super) fn container(inspected: ContainerInspectResponse, runtime: &str) -> C
         privileged: host.privileged,
         host_namespaces: host_namespaces(&host),
         devices: devices(&host),
-        published_ports: published_ports(ports, host.port_bindings),
+        published_ports: published_ports(network.ports, host.port_bindings),
+        addresses: addresses(&networks, |network| [&network.ip_address, &network.global_ipv6_address]),
+        gateways: addresses(&networks, |network| [&network.gateway, &network.ipv6_gateway]),
         added_capabilities: host.cap_add.unwrap_or_default(),
         security_options: host.security_opt.unwrap_or_default(),
         mounts: mounts(inspected.mounts.unwrap_or_default()),
         command: command(inspected.path, inspected.args),
-        kubernetes_api: config.env.as_deref().and_then(Container::kubernetes_api_of),
+        kubernetes_api: Container::kubernetes_api_of(&environment),
+        environment: Container::bounded_environment(environment),
+        apparmor_profile: confining(inspected.app_armor_profile),
         image: config.image.unwrap_or_default().into(),
         labels: labels(config.labels),
         started_at: started_at(state.started_at),
@@ -132,6 +141,16 @@ fn devices(host: &HostConfig) -> Vec<String> {
     devices.filter_map(|device| device.path_on_host.clone()).collect()
 }
 
+/// Docker says `unconfined` of what no profile confines, or nothing where the node has no AppArmor.
+fn confining(profile: Option<String>) -> Box<str> {
+    profile.filter(|name| name != "unconfined").unwrap_or_default().into()
+}
+
+fn addresses(networks: &[EndpointSettings], of: impl Fn(&EndpointSettings) -> [&Option<String>; 2]) -> Vec<IpAddr> {
+    let texts = networks.iter().flat_map(of).flatten();
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
 /// Binds only: a named volume lies below the runtime's own folder and gives away nothing of the host.
 fn mounts(mounts: Vec<MountPoint>) -> Vec<Mount> {
     let binds = mounts.into_iter().filter(|mount| mount.typ.as_deref() == Some("bind"));
@@ -196,7 +215,9 @@ mod tests {
                 "UsernsMode": "", "CgroupnsMode": "host",
                 "Devices": [{"PathOnHost": "/dev/kmsg", "PathInContainer": "/dev/k", "CgroupPermissions": "r"}],
                 "PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": ""}]}},
-            "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "::", "HostPort": "32768"}], "443/tcp": null}},
+            "AppArmorProfile": "docker-default",
+            "NetworkSettings": {"Networks": {"shop": {"IPAddress": "172.18.0.5", "Gateway": "172.18.0.1",
+                "GlobalIPv6Address": "", "IPv6Gateway": ""}}, "Ports": {"80/tcp": [{"HostIp": "::", "HostPort": "32768"}], "443/tcp": null}},
             "Mounts": [
                 {"Type": "bind", "Source": "/", "Destination": "/host", "RW": false},
                 {"Type": "volume", "Source": "/var/lib/docker/volumes/v/_data", "Destination": "/data", "RW": true}],
@@ -234,6 +255,10 @@ mod tests {
         };
         assert_eq!(container.published_ports, [port]);
         assert_eq!(container.kubernetes_api, Some(("10.96.0.1".parse().unwrap(), 6443)));
+        assert_eq!(&*container.environment[0], "PATH=/bin");
+        assert_eq!(&*container.apparmor_profile, "docker-default");
+        let [address, gateway] = ["172.18.0.5", "172.18.0.1"].map(|address| vec![address.parse::<IpAddr>().unwrap()]);
+        assert_eq!((container.addresses, container.gateways), (address, gateway));
         assert_eq!(
             (&*container.started_at, container.init_pid),
             ("2026-11-24T01:02:03.4Z", 4711)

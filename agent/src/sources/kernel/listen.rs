@@ -6,7 +6,7 @@ use super::{
     Decoder, Hook, Sensor,
     decode::{local, owner},
 };
-use crate::event::{Event, Kind, Listener};
+use crate::event::{Event, Findings, Kind, ListenAddress, Listener};
 
 /// The sensor's row.
 pub(super) const SENSOR: Sensor = Sensor {
@@ -21,8 +21,9 @@ fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
     let record: SocketRecord = decoder.read(bytes)?;
     let listener = Listener {
         owner: owner(record.owner),
-        address: local(&record),
-        finding: None,
+        address: ListenAddress::Tcp(local(&record)),
+        looked_up: false,
+        findings: Findings::default(),
     };
     Some(decoder.event(&record.header, Kind::Listen(Box::new(listener))))
 }

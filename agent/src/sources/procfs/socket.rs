@@ -6,9 +6,13 @@ use std::{
 };
 
 use procfs::{net::TcpState, process::Process};
+use tracing::debug;
 
 use super::process::Snapshot;
-use crate::event::{Listener, Owner, ProcessKey};
+use crate::{
+    event::{Findings, ListenAddress, Listener, Owner, ProcessKey},
+    sources::{looks::in_network_of, sock_diag},
+};
 
 /// The sockets that were found.
 #[derive(Default)]
@@ -19,10 +23,11 @@ pub(super) struct Sockets {
 }
 
 struct Listening {
-    address: SocketAddr,
+    address: ListenAddress,
     network_namespace: u32,
-    uid: u32,
-    owner: Option<(ProcessKey, u64)>,
+    /// Whose it is, as far as the tables of sockets tell.
+    uid: Option<u32>,
+    owner: Option<Owner>,
 }
 
 impl Sockets {
@@ -35,17 +40,33 @@ impl Sockets {
             self.internet.insert(entry.inode);
             if entry.state == TcpState::Listen {
                 let address = SocketAddr::new(entry.local_address.ip().to_canonical(), entry.local_address.port());
-                let listening = Listening {
-                    address,
+                self.add(
+                    entry.inode,
+                    ListenAddress::Tcp(address),
                     network_namespace,
-                    uid: entry.uid,
-                    owner: None,
-                };
-                self.listening.insert(entry.inode, listening);
+                    Some(entry.uid),
+                );
             }
         }
         let datagrams = [process.udp(), process.udp6()].into_iter().flatten().flatten();
         self.internet.extend(datagrams.map(|entry| entry.inode));
+        let found = in_network_of(process.pid.unsigned_abs(), network_namespace, sock_diag::unix_listening);
+        match found {
+            Ok(found) => found
+                .into_iter()
+                .for_each(|socket| self.add(socket.inode, socket.address, network_namespace, None)),
+            Err(error) => debug!(pid = process.pid, %error, "unix sockets of a network namespace not seen"),
+        }
+    }
+
+    fn add(&mut self, inode: u64, address: ListenAddress, network_namespace: u32, uid: Option<u32>) {
+        let listening = Listening {
+            address,
+            network_namespace,
+            uid,
+            owner: None,
+        };
+        self.listening.insert(inode, listening);
     }
 
     /// Whether that is an IPv4 or IPv6 socket.
@@ -58,29 +79,36 @@ impl Sockets {
     pub(super) fn own(&mut self, snapshot: &Snapshot) {
         for inode in &snapshot.sockets {
             if let Some(listening) = self.listening.get_mut(inode) {
-                let holds_a_made_one = listening.owner.is_some_and(|(owner, _)| owner.pid != 1);
-                if !holds_a_made_one {
-                    listening.owner = Some((snapshot.key, snapshot.execution.cgroup_id));
+                let is_owned = |owner: Owner| owner.process.is_some_and(|process| process.pid != 1);
+                if !listening.owner.is_some_and(is_owned) {
+                    listening.owner = Some(Owner {
+                        process: Some(snapshot.key),
+                        cgroup_id: snapshot.execution.cgroup_id,
+                        network_namespace: listening.network_namespace,
+                        uid: listening.uid.unwrap_or(snapshot.execution.credentials.uid),
+                    });
                 }
             }
         }
     }
 
-    /// Every listening socket.
-    pub(super) fn listeners(self) -> impl Iterator<Item = Listener> {
-        self.listening.into_values().map(|listening| {
-            let (process, cgroup_id) = listening.owner.unzip();
-            let owner = Owner {
-                process,
-                cgroup_id: cgroup_id.unwrap_or_default(),
+    /// Every listening socket, by the process that owns it.
+    pub(super) fn listeners(self) -> HashMap<Option<ProcessKey>, Vec<Listener>> {
+        let mut by_owner = HashMap::<_, Vec<_>>::new();
+        for listening in self.listening.into_values() {
+            let unowned = Owner {
                 network_namespace: listening.network_namespace,
-                uid: listening.uid,
+                uid: listening.uid.unwrap_or_default(),
+                ..Owner::default()
             };
-            Listener {
+            let owner = listening.owner.unwrap_or(unowned);
+            by_owner.entry(owner.process).or_default().push(Listener {
                 owner,
                 address: listening.address,
-                finding: None,
-            }
-        })
+                looked_up: false,
+                findings: Findings::default(),
+            });
+        }
+        by_owner
     }
 }

@@ -20,6 +20,8 @@ struct Record {
     config: Config,
     state: State,
     mount_points: Option<BTreeMap<String, MountPoint>>,
+    #[serde(rename = "AppArmorProfile")]
+    apparmor_profile: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,12 +106,24 @@ impl Record {
         container.image = self.config.image.into();
         container.image_digest = self.image.into();
         container.labels = self.config.labels.unwrap_or_default();
-        container.kubernetes_api = self.config.env.as_deref().and_then(Container::kubernetes_api_of);
+        let environment = self.config.env.unwrap_or_default();
+        container.kubernetes_api = Container::kubernetes_api_of(&environment);
+        container.environment = Container::bounded_environment(environment);
+        container.apparmor_profile = confining(self.apparmor_profile);
         container.command = words.join(" ").into();
         container.mounts = binds.map(MountPoint::into_mount).collect();
         if !self.state.started_at.starts_with("0001-") {
             container.started_at = self.state.started_at.into();
         }
+    }
+}
+
+/// Written where no profile confines the container: this, or nothing.
+fn confining(profile: String) -> Box<str> {
+    if profile == "unconfined" {
+        Box::default()
+    } else {
+        profile.into()
     }
 }
 

@@ -28,6 +28,8 @@ struct Root {
 struct Process {
     args: Option<Vec<String>>,
     env: Option<Vec<String>>,
+    #[serde(rename = "apparmorProfile")]
+    apparmor_profile: String,
     capabilities: Option<CapabilitySets>,
 }
 
@@ -73,6 +75,22 @@ const IMAGES: [&str; 3] = [
     "io.kubernetes.cri-o.Image",
 ];
 
+/// Labels that a kubelet gives its containers, with the annotations that say the same, containerd's and CRI-O's.
+const LABELS: [(&str, [&str; 2]); 3] = [
+    (
+        "io.kubernetes.container.name",
+        ["io.kubernetes.cri.container-name", "io.kubernetes.container.name"],
+    ),
+    (
+        "io.kubernetes.pod.name",
+        ["io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"],
+    ),
+    (
+        "io.kubernetes.pod.namespace",
+        ["io.kubernetes.cri.sandbox-namespace", "io.kubernetes.pod.namespace"],
+    ),
+];
+
 impl Spec {
     /// The container's root folder on the node: below the runtime's data.
     pub(super) fn rootfs(&self) -> &str {
@@ -95,13 +113,22 @@ impl Spec {
             .filter_map(|mount| mount.of_host(&root.path))
             .collect();
         container.host_namespaces = linux.host_namespaces();
-        container.kubernetes_api = process.env.as_deref().and_then(Container::kubernetes_api_of);
+        let environment = process.env.unwrap_or_default();
+        container.kubernetes_api = Container::kubernetes_api_of(&environment);
+        container.environment = Container::bounded_environment(environment);
+        if process.apparmor_profile != "unconfined" {
+            container.apparmor_profile = process.apparmor_profile.into();
+        }
         container.command = process.args.unwrap_or_default().join(" ").into();
 
-        let mut annotations = annotations.unwrap_or_default();
-        let mut first = |keys: &[&str]| keys.iter().find_map(|key| annotations.remove(*key)).unwrap_or_default();
-        container.name = first(&NAMES).into();
-        container.image = first(&IMAGES).into();
+        let annotations = annotations.unwrap_or_default();
+        let first = |keys: &[&str]| keys.iter().find_map(|key| annotations.get(*key)).cloned();
+        container.name = first(&NAMES).unwrap_or_default().into();
+        container.image = first(&IMAGES).unwrap_or_default().into();
+        let labels = LABELS
+            .iter()
+            .filter_map(|(label, keys)| Some(((*label).to_owned(), first(keys)?)));
+        container.labels = labels.collect();
         !root.path.is_empty()
     }
 

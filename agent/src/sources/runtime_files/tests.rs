@@ -74,7 +74,8 @@ fn summary(container: Option<Container>) -> String {
 fn a_pods_container_is_found_beside_the_sandbox_that_its_shim_works_in() {
     let node = Node::new();
     let tasks = "srv/state/io.containerd.runtime.v2.task/k8s.io";
-    let annotations = json!({"io.kubernetes.cri.container-name": "web", "io.kubernetes.cri.image-name": "docker.io/library/nginx:1.27"});
+    let annotations = json!({"io.kubernetes.cri.container-name": "web", "io.kubernetes.cri.sandbox-namespace": "shop",
+        "io.kubernetes.cri.image-name": "docker.io/library/nginx:1.27"});
     node.write(&format!("{tasks}/ID/config.json"), spec("rootfs", &annotations));
     node.process(30, 20, "nginx", "/kubepods/pod1/ID", "/");
     node.process(
@@ -87,6 +88,8 @@ fn a_pods_container_is_found_beside_the_sandbox_that_its_shim_works_in() {
     let container = node.look(30).unwrap();
     assert_eq!(container.host_namespaces.names().collect::<Vec<_>>(), ["pid"]);
     assert_eq!((container.privileged, &*container.command), (Some(false), "nginx -g"));
+    assert_eq!(container.labels["io.kubernetes.pod.namespace"], "shop");
+    assert_eq!(container.labels["io.kubernetes.container.name"], "web");
     assert_eq!(container.kubernetes_api, Some(("10.96.0.1".parse().unwrap(), 443)));
     let sources: Vec<_> = container
         .mounts

@@ -3,6 +3,9 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::Arc,
+    thread,
+    time::Instant,
 };
 
 use rustls::{
@@ -136,49 +139,4 @@ fn only_the_nodes_own_addresses_are_asked() {
     check("2001:db8::1", false);
     let refused = look("192.0.2.1:2375".parse().unwrap()).unwrap_err();
     assert_eq!(refused.to_string(), "192.0.2.1 is no address of this network namespace");
-}
-
-#[test]
-fn a_namespace_that_is_not_the_listeners_is_not_entered() {
-    let refused = thread::spawn(|| enter(std::process::id(), 1)).join().unwrap();
-    assert!(refused.unwrap_err().to_string().ends_with("not in 1"));
-}
-
-#[test]
-fn a_process_is_looked_at_eight_times_a_minute() {
-    let mut limiter = Limiter::default();
-    let start = Instant::now();
-    let process = |pid| ProcessKey { pid, start: 1 };
-    let allowed = (0..20)
-        .filter(|second| limiter.allows(process(1), start + Duration::from_secs(*second)))
-        .count();
-    assert_eq!(allowed, 8);
-    assert!(limiter.allows(process(2), start));
-    assert!(!limiter.allows(process(1), start + Duration::from_secs(59)));
-    assert!(limiter.allows(process(1), start + Duration::from_mins(1)));
-    for pid in 0..5_000 {
-        limiter.allows(process(pid), start + Duration::from_mins(1));
-    }
-    assert!(limiter.0.len() <= PROCESSES);
-}
-
-#[tokio::test]
-async fn every_question_is_answered() {
-    let (asker, questions) = tokio::sync::mpsc::channel(8);
-    let (events, mut answers) = tokio::sync::mpsc::channel(8);
-    tokio::spawn(run(questions, events));
-    let question = Question {
-        owner: Owner::default(),
-        address: "127.0.0.1:2375".parse().unwrap(),
-        startup: true,
-    };
-    asker.send(question).await.unwrap();
-    let event = answers.recv().await.unwrap().remove(0);
-    let Kind::Listen(listener) = event.kind else {
-        panic!("unexpected answer {event:?}");
-    };
-    assert_eq!(
-        (listener.finding.as_deref(), event.startup),
-        (Some("docker-api-unknown"), true)
-    );
 }

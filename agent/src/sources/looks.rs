@@ -1,0 +1,165 @@
+//! Closer looks that rules ask for, by `tocsin: {ask: NAME}`: whoever looks may open, connect and wait, as no rule may.
+//! What is found enters the stream as events.
+//!
+//! A kind of look is a file here and a row of [`LOOKS`]. Each has a queue and a task of its own, so that none waits for
+//! another, and limits: how often one process's things are looked at, how often any, and how many at the same time.
+
+pub mod docker_api;
+mod limiter;
+mod listening_sockets;
+mod network;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, Receiver},
+};
+use uuid::Uuid;
+
+use self::limiter::{Limiter, Limits};
+pub(super) use self::network::in_network_of;
+use crate::{
+    detect::Ask,
+    event::{Event, ProcessKey},
+    observed::Observed,
+    sources::Sender,
+};
+
+/// Questions that may wait for one kind of look.
+const QUESTIONS: usize = 256;
+
+/// What a rule wants to have looked at.
+#[derive(Debug)]
+pub struct Question {
+    /// What it matched.
+    pub about: Arc<Observed>,
+    /// The rules that matched.
+    pub matched: Vec<Uuid>,
+}
+
+/// A kind of look.
+struct Look {
+    ask: Ask,
+    limits: Limits,
+    /// Whether this can be looked at, and has not been: an answer is not asked about again, or there would be no end.
+    concerns: fn(&Observed) -> bool,
+    /// The process whose things are looked at.
+    subject: fn(&Observed) -> Option<ProcessKey>,
+    /// Looks, on a thread where it may block.
+    answer: fn(&Question) -> Vec<Event>,
+    /// What is known where nobody can look or it would be one look too many; `None` if that is nothing new.
+    unanswered: fn(&Observed) -> Option<Observed>,
+}
+
+/// Every kind, in the order of [`Ask::ALL`].
+const LOOKS: [Look; Ask::ALL.len()] = [docker_api::LOOK, listening_sockets::LOOK];
+
+/// Whether such a look can be taken at this.
+pub fn concerns(ask: Ask, observed: &Observed) -> bool {
+    (LOOKS[ask as usize].concerns)(observed)
+}
+
+/// What is to be judged where nobody answers.
+pub fn unanswered(ask: Ask, observed: &Observed) -> Option<Observed> {
+    (LOOKS[ask as usize].unanswered)(observed)
+}
+
+/// Takes questions, and knows how many are open.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    queues: [Option<mpsc::Sender<Asked>>; LOOKS.len()],
+    outstanding: Arc<AtomicUsize>,
+}
+
+/// A question that counts as open until it is dropped.
+#[derive(Debug)]
+struct Asked {
+    question: Question,
+    outstanding: Arc<AtomicUsize>,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.outstanding.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Asker {
+    /// Starts whoever looks, but for those looks that are switched off. Must be called within a runtime.
+    pub fn start(switched_off: &[Ask], events: &Sender) -> Self {
+        let queues = LOOKS.map(|look| {
+            if switched_off.contains(&look.ask) {
+                return None;
+            }
+            let (questions, received) = mpsc::channel(QUESTIONS);
+            tokio::spawn(answer(look, received, events.clone()));
+            Some(questions)
+        });
+        Self {
+            queues,
+            outstanding: Arc::default(),
+        }
+    }
+
+    /// Puts a question; whether it will be answered.
+    pub fn ask(&self, ask: Ask, question: Question) -> bool {
+        let Some(queue) = &self.queues[ask as usize] else {
+            return false;
+        };
+        self.outstanding.fetch_add(1, Ordering::Relaxed);
+        let asked = Asked {
+            question,
+            outstanding: Arc::clone(&self.outstanding),
+        };
+        queue.try_send(asked).is_ok()
+    }
+
+    /// Questions whose answers have not entered the stream's channel yet.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+}
+
+/// Answers questions of one kind until nobody asks or listens.
+async fn answer(look: Look, mut questions: Receiver<Asked>, events: Sender) {
+    let permits = Arc::new(Semaphore::new(look.limits.at_once));
+    let mut limiter = Limiter::new(look.limits);
+    while let Some(asked) = questions.recv().await {
+        let subject = (look.subject)(&asked.question.about);
+        if !subject.is_some_and(|process| limiter.allows(process, Instant::now())) {
+            tracing::debug!(
+                ask = look.ask.name(),
+                ?subject,
+                "not looked at: no process, or too often"
+            );
+            let refusal = (look.unanswered)(&asked.question.about);
+            if let Some(refusal) = refusal
+                && events.send(vec![refusal.event]).await.is_err()
+            {
+                return;
+            }
+            continue;
+        }
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
+        let events = events.clone();
+        tokio::task::spawn_blocking(move || {
+            let found = (look.answer)(&asked.question);
+            // Fails only when the agent ends.
+            let _ = events.blocking_send(found);
+            // Not before: whoever waits for answers finds this one in the channel.
+            drop((asked, permit));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! A look at a listener that may be an open Docker API: asks it for `/_ping`, from within its own network namespace.
+//!
+//! It never leaves the node: only loopback and the namespace's own addresses are asked.
+
+mod exchange;
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use self::exchange::Finding;
+use super::{Look, Question, limiter::Limits, network::in_network_of};
+use crate::{
+    detect::Ask,
+    event::{Event, Kind, Listener},
+    observed::Observed,
+};
+
+/// The finding of a listener that did not answer, or that nobody may ask.
+const UNKNOWN: &str = "docker-api-unknown";
+
+pub(super) const LOOK: Look = Look {
+    ask: Ask::DockerApiProbe,
+    limits: Limits {
+        each: (8, Duration::from_mins(1)),
+        all: (256, Duration::from_mins(1)),
+        at_once: 4,
+    },
+    concerns: |observed| unanswered(observed).is_some(),
+    subject: |observed| listener(observed)?.owner.process,
+    answer,
+    unanswered,
+};
+
+fn listener(observed: &Observed) -> Option<&Listener> {
+    match &observed.event.kind {
+        Kind::Listen(listener) => Some(listener),
+        _ => None,
+    }
+}
+
+/// The listener with the finding that nobody knows; `None` of what is no TCP listener, or has a finding.
+fn unanswered(observed: &Observed) -> Option<Observed> {
+    let asked = listener(observed)?;
+    if asked.findings.docker_api.is_some() || asked.address.endpoint().is_none() {
+        return None;
+    }
+    let mut unanswered = observed.clone();
+    if let Kind::Listen(listener) = &mut unanswered.event.kind {
+        listener.findings.docker_api = Some(UNKNOWN.into());
+    }
+    if let Some(given) = &mut unanswered.event.given {
+        given.insert("listener.finding".into(), UNKNOWN.into());
+    }
+    Some(unanswered)
+}
+
+/// The listener again, with what was found.
+fn answer(question: &Question) -> Vec<Event> {
+    let Some(asked) = listener(&question.about) else {
+        return Vec::new();
+    };
+    let mut listener = asked.clone();
+    listener.findings.docker_api = Some(ask(asked).name().into());
+    vec![Event {
+        time: Timestamp::now(),
+        startup: question.about.event.startup,
+        kind: Kind::Listen(Box::new(listener)),
+        given: None,
+    }]
+}
+
+fn ask(Listener { owner, address, .. }: &Listener) -> Finding {
+    let (Some(process), Some(endpoint)) = (owner.process, address.endpoint()) else {
+        return Finding::Unknown;
+    };
+    let found = in_network_of(process.pid, owner.network_namespace, || look(endpoint));
+    found.unwrap_or_else(|error| {
+        tracing::debug!(pid = process.pid, %address, %error, "listener not probed");
+        Finding::Unknown
+    })
+}
+
+/// Asks the listener at that address of the current network namespace.
+fn look(address: SocketAddr) -> io::Result<Finding> {
+    let mut last = Err(io::Error::other("no address to ask"));
+    for ip in reachable_at(address.ip().to_canonical()) {
+        if !is_own(ip) {
+            return Err(io::Error::other(format!(
+                "{ip} is no address of this network namespace"
+            )));
+        }
+        last = exchange::examine(SocketAddr::new(ip, address.port()));
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// The addresses under which a listener of this node can be asked by the node itself.
+fn reachable_at(ip: IpAddr) -> Vec<IpAddr> {
+    match ip {
+        ip if !ip.is_unspecified() => vec![ip],
+        IpAddr::V4(_) => vec![Ipv4Addr::LOCALHOST.into()],
+        // An IPv6 wildcard takes IPv4 as well, and IPv6 may be switched off for the loopback device.
+        IpAddr::V6(_) => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
+    }
+}
+
+/// Whether the current network namespace has that address: only its own can be bound.
+fn is_own(ip: IpAddr) -> bool {
+    let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+    let foreign_too = fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind"));
+    let foreign_too = foreign_too.is_ok_and(|setting| setting.trim() != "0");
+    ip.is_loopback() || !foreign_too && UdpSocket::bind((ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests;
