@@ -64,6 +64,8 @@ pub enum Answer {
 #[derive(Debug)]
 struct Entry {
     container: Arc<Container>,
+    /// The runtime's files are being looked into.
+    described_soon: bool,
     /// The first execution that was seen in it since it last started, and when.
     first: Option<(Timestamp, First)>,
     cgroups: Vec<u64>,
@@ -77,6 +79,9 @@ impl Containers {
         self.turn += 1;
         if let Some(entry) = self.entries.get_mut(id) {
             entry.last_used = self.turn;
+            if entry.described_soon {
+                return Answer::Ask;
+            }
             let container = Arc::clone(&entry.container);
             return match container.metadata {
                 Metadata::Known => Answer::Known(container),
@@ -95,9 +100,19 @@ impl Containers {
 
     /// What an event of the container `id` goes on with after it has waited in vain. Later ones do not wait again.
     pub fn give_up(&mut self, id: &str, runtime: &'static str) -> Arc<Container> {
-        match self.entries.get(id) {
-            Some(entry) => Arc::clone(&entry.container),
+        match self.entries.get_mut(id) {
+            Some(entry) => {
+                entry.described_soon = false;
+                Arc::clone(&entry.container)
+            }
             None => self.insert_bare(id, runtime, Metadata::Pending),
+        }
+    }
+
+    /// Takes in that somebody looks into the runtime's files for that container and will tell what was found.
+    pub fn await_description(&mut self, id: &str) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.described_soon = true;
         }
     }
 
@@ -255,8 +270,9 @@ impl Containers {
             self.learn_api(api);
         }
         if let Some(entry) = self.entries.get_mut(&container.id) {
+            entry.described_soon = false;
             let better = entry.container.metadata == Metadata::Known && container.metadata != Metadata::Known;
-            if !better {
+            if !better && !container.tells_nothing() {
                 self.places.forget(&entry.container);
                 self.places.learn(container);
                 entry.container = Arc::clone(container);
@@ -268,6 +284,7 @@ impl Containers {
         }
         let entry = Entry {
             container: Arc::clone(container),
+            described_soon: false,
             first: None,
             cgroups: Vec::new(),
             removed: false,
