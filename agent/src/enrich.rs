@@ -74,9 +74,12 @@ impl Node {
                 return Step::Learned;
             }
             Kind::Exec(exec) => {
-                let by_mounts = self.containers.by_mounts(exec.execution.namespaces.mount);
+                // Once a container has ended, the numbers of its namespaces may be another's.
+                let entered = self.containers.by_namespaces(&exec.execution.namespaces);
+                let entered = entered.filter(|(_, first)| self.processes.is_live(first.key));
+                let entered = entered.map(|(id, _)| id);
                 let execution = Arc::clone(&exec.execution);
-                Some(self.processes.exec(exec.process, exec.parent, execution, by_mounts))
+                Some(self.processes.exec(exec.process, exec.parent, execution, entered))
             }
             Kind::Connection(connection) => {
                 if !connection.initiated {
