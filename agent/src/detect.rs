@@ -9,6 +9,7 @@ pub mod logsource;
 pub mod overrides;
 pub mod expiry;
 pub mod lists;
+pub mod score;
 mod check;
 mod reference;
 mod family;
@@ -23,11 +24,13 @@ use rsigma_eval::RuleExplanation;
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use self::check::slug;
 use self::{
     document::{Documents, RuleFile},
     expiry::Expiries,
     family::Family,
     problem::Problem,
+    score::ScoreExplanation,
 };
 use crate::{alert::Level, event::LogSource, observed::Observed};
 
@@ -144,11 +147,33 @@ impl Rules {
     /// What the rules say to an event: all that match, in no order. Rules that grade one finding share its title, and
     /// [`crate::alert::dedup`] lets the highest of them speak.
     /// An event that is judged again is judged by the rules that did not match before.
-    pub fn judge(&mut self, observed: &Observed) -> Vec<Match> {
-        match observed.log_source() {
-            Some(source) => self.families[source as usize].judge(observed),
-            None => Vec::new(),
+    pub fn judge(&mut self, observed: &mut Observed) -> Vec<Match> {
+        let Some(source) = observed.log_source() else {
+            return Vec::new();
+        };
+        self.weigh(observed);
+        self.families[source as usize].judge(observed)
+    }
+
+    /// Adds what the scores that concern an event come to.
+    pub fn weigh(&self, observed: &mut Observed) {
+        if let Some(source) = observed.log_source() {
+            observed.facts.scores = self.families[source as usize].scores().weigh(observed);
         }
+    }
+
+    /// Why each score of an event's log source came to what it did.
+    pub fn explain_scores(&self, observed: &Observed) -> Vec<ScoreExplanation> {
+        let source = observed.log_source();
+        source.map_or_else(Vec::new, |source| {
+            self.families[source as usize].scores().explain(observed)
+        })
+    }
+
+    /// Every score: its log source, its field and its title.
+    pub fn scores(&self) -> impl Iterator<Item = (LogSource, &str, &str)> {
+        let families = LogSource::ALL.into_iter().zip(&self.families);
+        families.flat_map(|(source, family)| family.scores().iter().map(move |(field, title)| (source, field, title)))
     }
 
     /// Every rule in force, by log source and title.
@@ -161,6 +186,11 @@ impl Rules {
         let id = Uuid::try_parse(wanted).ok();
         let meant = |rule: &&Arc<Rule>| Some(rule.id) == id || *rule.name == *wanted || *rule.title == *wanted;
         self.iter().filter(meant).collect()
+    }
+
+    /// Whether a rule counts what others match, rather than matching events itself.
+    pub fn is_correlation(&self, rule: &Rule) -> bool {
+        self.families[rule.log_source as usize].is_correlation(rule)
     }
 
     /// Why a rule does or does not match an event; `None` for a correlation, which no single event explains.

@@ -10,7 +10,7 @@ use crate::{
     event::{
         Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process, WebWorker,
     },
-    observed::Observed,
+    observed::{Observed, Scored},
 };
 
 /// A field that rules can name.
@@ -175,7 +175,10 @@ pub const FIELDS: &[Field] = &[
     fact("web_worker.image", WITH_PROCESS, "executable of the nearest ancestor that serves web pages", |o| non_empty(&web_worker(o)?.process.execution.exe)),
     fact("web_worker.pid", WITH_PROCESS, "that one's process id as the node sees it", |o| number(web_worker(o)?.process.key.pid)),
     fact("web_worker.uid", WITH_PROCESS, "the user id that it serves as", |o| number(web_worker(o)?.uid())),
+    fact("web_worker.tty", WITH_PROCESS, "its controlling terminal, which a server in operation has none of", |o| non_empty(&web_worker(o)?.process.execution.tty)),
     fact("web_worker.command_line", WITH_PROCESS, "that one's arguments", |o| non_empty(&web_worker(o)?.process.execution.command_line)),
+    fact("score.NAME", ALL, "what the score of that name comes to, if it concerns the event", |_| None),
+    fact("signals", ALL, "names of the signals that the event's scores have found", |o| list(o.facts.scores.iter().flat_map(Scored::signals))),
     field("container.id", IN_CONTAINER, "the container's full id", |o| { text(&container(o)?.id) }),
     field("container.metadata", IN_CONTAINER, "known, pending (the runtime did not answer in time) or unavailable (no runtime to ask)", |o| text(container(o)?.metadata.name())),
     field("container.runtime", IN_CONTAINER, "docker, containerd, cri-o or podman", |o| non_empty(&container(o)?.runtime)),

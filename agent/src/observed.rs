@@ -55,6 +55,26 @@ pub struct Facts {
     pub parent_sockets_known: bool,
     /// The rules that have matched this event, of one that is judged again.
     pub judged_before: Vec<Uuid>,
+    /// What the scores that concern this event came to.
+    pub scores: Vec<Scored>,
+}
+
+/// What a score came to for one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scored {
+    /// The field under which rules see it: `score.` and its name.
+    pub field: Arc<str>,
+    /// The weights of the signals that were there.
+    pub sum: i64,
+    /// Their names.
+    pub signals: Vec<Arc<str>>,
+}
+
+impl Scored {
+    /// The names of the signals that were there.
+    pub fn signals(&self) -> impl Iterator<Item = &str> {
+        self.signals.iter().map(AsRef::as_ref)
+    }
 }
 
 impl From<Event> for Observed {
@@ -75,7 +95,16 @@ impl Observed {
         if let Some(value) = self.event.given.as_ref().and_then(|given| given.get(name)) {
             return Some(value.into());
         }
-        self.value(field_by_name(name)?)
+        match field_by_name(name) {
+            Some(field) => self.value(field),
+            None => self.scores().find(|(field, _)| *field == name).map(|(_, sum)| sum),
+        }
+    }
+
+    /// The fields of the scores, whose names are their authors' and stand in no table.
+    fn scores(&self) -> impl Iterator<Item = (&str, EventValue<'_>)> {
+        let scores = self.facts.scores.iter();
+        scores.map(|scored| (&*scored.field, EventValue::Int(scored.sum)))
     }
 
     /// The value of a row of the table. A recorded event has what was recorded, and what follows from other events; its
@@ -109,7 +138,7 @@ impl Observed {
             .flat_map(Map::iter)
             .filter(|(name, _)| is_quotable(name))
             .map(|(name, value)| (name.as_str(), value.into()));
-        from_table.chain(given)
+        from_table.chain(self.scores()).chain(given)
     }
 }
 

@@ -5,16 +5,11 @@ use std::{hint::black_box, io::Write, process::ExitCode, sync::Arc, time::Instan
 use anyhow::{Result, ensure};
 use clap::Args;
 use jiff::Timestamp;
-use rsigma_parser::SigmaRule;
 use uuid::Uuid;
 
 use super::RuleFolders;
 use crate::{
-    detect::{
-        Rules,
-        document::{Documents, Placed},
-        logsource::family,
-    },
+    detect::{Rules, document::Documents, logsource::family},
     event::{Event, Exec, Execution, Kind, LogSource, Process, ProcessKey, Seccomp},
     observed::{Facts, Observed},
     sources::rules::read,
@@ -40,19 +35,21 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
     let (files, _) = read(&arguments.folders.folders()?);
     let (documents, _) = Documents::read(&files);
-    let mut known = documents.rules;
-    known.retain(|placed| family(&placed.what.logsource) == Ok(LogSource::ProcessCreation));
-    ensure!(!known.is_empty(), "there are no rules on executions");
-    let events = events();
+    let mut known = documents;
+    known
+        .rules
+        .retain(|placed| family(&placed.what.logsource) == Ok(LogSource::ProcessCreation));
+    ensure!(!known.rules.is_empty(), "there are no rules on executions");
+    let mut events = events();
     for count in &arguments.rules {
         let (mut rules, problems) = Rules::of(take(&known, *count));
         ensure!(
             problems.iter().all(|problem| !problem.is_error()),
             "a rule does not load: {problems:?}"
         );
-        let found: usize = events.iter().map(|event| rules.judge(event).len()).sum();
+        let found: usize = events.iter_mut().map(|event| rules.judge(event).len()).sum();
         let mut rounds: Vec<f64> = (0..ROUNDS)
-            .map(|_| measure(&mut rules, &events, arguments.events))
+            .map(|_| measure(&mut rules, &mut events, arguments.events))
             .collect();
         rounds.sort_by(f64::total_cmp);
         writeln!(
@@ -66,9 +63,9 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-/// So many rules, in turn.
-fn take(known: &[Placed<SigmaRule>], count: usize) -> Documents {
-    let again = known.iter().cycle().take(count).enumerate();
+/// So many rules, in turn, with all lists and scores.
+fn take(known: &Documents, count: usize) -> Documents {
+    let again = known.rules.iter().cycle().take(count).enumerate();
     let rules = again.map(|(number, placed)| {
         let mut placed = placed.clone();
         placed.what.id = Some(Uuid::from_u128(number as u128).to_string());
@@ -76,14 +73,16 @@ fn take(known: &[Placed<SigmaRule>], count: usize) -> Documents {
     });
     Documents {
         rules: rules.collect(),
+        lists: known.lists.clone(),
+        scores: known.scores.clone(),
         ..Documents::default()
     }
 }
 
-fn measure(rules: &mut Rules, events: &[Observed], count: usize) -> f64 {
+fn measure(rules: &mut Rules, events: &mut [Observed], count: usize) -> f64 {
     let start = Instant::now();
-    for event in events.iter().cycle().take(count) {
-        black_box(rules.judge(black_box(event)));
+    for index in (0..events.len()).cycle().take(count) {
+        black_box(rules.judge(black_box(&mut events[index])));
     }
     start.elapsed().as_secs_f64() * 1e6 / count as f64
 }

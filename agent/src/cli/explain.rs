@@ -14,7 +14,7 @@ use rsigma_eval::{ConditionTrace, DetectionTrace, ItemTrace, MatcherKind, RuleEx
 
 use super::{RuleFolders, rules::load};
 use crate::{
-    detect::{Rule, Rules},
+    detect::{Rule, Rules, score::ScoreExplanation},
     event::recorded::event_from_line,
     observed::Observed,
 };
@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
             continue;
         }
         match event_from_line(&line) {
-            Ok(event) => explained += explain(&rules, &wanted, number + 1, &event.into(), out)?,
+            Ok(event) => explained += explain(&rules, &wanted, number + 1, event.into(), out)?,
             Err(error) => {
                 refused += 1;
                 eprintln!("{name}:{}: {error:#}", number + 1);
@@ -84,15 +84,16 @@ fn explain(
     rules: &Rules,
     wanted: &[Arc<Rule>],
     line: usize,
-    observed: &Observed,
+    mut observed: Observed,
     out: &mut impl Write,
 ) -> Result<usize> {
+    rules.weigh(&mut observed);
     let concerned = wanted
         .iter()
         .filter(|rule| observed.log_source() == Some(rule.log_source));
     let mut explained = 0;
     for rule in concerned {
-        let Some(explanation) = rules.explain(rule, observed) else {
+        let Some(explanation) = rules.explain(rule, &observed) else {
             bail!("{} counts events of other rules: explain those", rule.name);
         };
         let verdict = if explanation.matched {
@@ -105,7 +106,8 @@ fn explain(
             "line {line}: {verdict}: {} ({}, {})",
             rule.title, rule.name, rule.level
         )?;
-        for line in lines(&explanation) {
+        let lines = lines(&explanation);
+        for line in lines.iter().chain(&score_lines(rules, &observed, &lines)) {
             writeln!(out, "{line}")?;
         }
         explained += 1;
@@ -118,6 +120,18 @@ fn lines(explanation: &RuleExplanation) -> Vec<String> {
     let mut tree = Tree::default();
     for condition in &explanation.conditions {
         tree.condition(condition);
+    }
+    tree.lines
+}
+
+/// What the scores came to, of those that the lines speak of.
+fn score_lines(rules: &Rules, observed: &Observed, lines: &[String]) -> Vec<String> {
+    let mut tree = Tree::default();
+    for score in rules.explain_scores(observed) {
+        let spoken_of = |field: &str| lines.iter().any(|line| line.contains(&format!(" {field} ")));
+        if spoken_of(&score.field) || spoken_of("signals") {
+            tree.score(&score);
+        }
     }
     tree.lines
 }
@@ -137,6 +151,22 @@ impl Tree {
         self.depth += 1;
         below(self);
         self.depth -= 1;
+    }
+
+    /// A score: why the event is scored at all, and if it is, each signal.
+    fn score(&mut self, score: &ScoreExplanation) {
+        let sum = score
+            .sum
+            .map_or_else(|| "does not concern the event".into(), |sum| format!("is {sum}"));
+        self.node(score.sum.is_some(), &format!("{} {sum}", score.field), |tree| {
+            for condition in &score.scored.conditions {
+                tree.condition(condition);
+            }
+            for signal in score.signals.iter().filter(|_| score.sum.is_some()) {
+                let what = format!("{:+} {}: {}", signal.weight, signal.name, signal.why);
+                tree.each(signal.hit.matched, &what, &signal.hit.conditions, Self::condition);
+            }
+        });
     }
 
     /// As [`Self::node`], with the same done to each of several things below it.
@@ -239,7 +269,7 @@ mod tests {
         let (_, rules, _) = load(&[]);
         let wanted: Vec<_> = rules.find(rule).into_iter().cloned().collect();
         let mut out = Vec::new();
-        explain(&rules, &wanted, 1, &event_from_line(event).unwrap().into(), &mut out).unwrap();
+        explain(&rules, &wanted, 1, event_from_line(event).unwrap().into(), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 

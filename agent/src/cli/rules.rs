@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::{RuleFolders, bench, fields, must_exist};
+use super::{RuleFolders, bench, except, fields, must_exist};
 use crate::{
     config::RULES_FOLDER,
     detect::{
@@ -14,6 +14,7 @@ use crate::{
         document::{Documents, Place, RuleFile},
         problem::{Problem, Severity},
         samples,
+        score::PREFIX,
     },
     sources::rules::read,
 };
@@ -24,7 +25,8 @@ use crate::{
   tocsin rules list                         every rule in force
   tocsin rules show privileged-container-medium
   tocsin rules check /etc/tocsin/rules.d    what is wrong, as file:line: reason
-  tocsin rules test ./my-rules              run the samples beside the rules")]
+  tocsin rules test ./my-rules              run the samples beside the rules
+  tocsin rules except alert.json            do not raise this again")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -32,14 +34,14 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Every rule in force: level, log source, name, title, and its file if it is not built in
+    /// Every rule and score in force: level, log source, name, title, and its file if it is not built in
     List {
         #[command(flatten)]
         folders: RuleFolders,
     },
-    /// The text of a rule, by its id, name or title, or of a list by its name
+    /// The text of a rule, by its id, name or title, or of a list or score by its name
     Show {
-        /// Its id, name or title (several rules share a title when they grade one finding), or a list's name
+        /// Its id, name or title (several rules share a title when they grade one finding), or the name of a list or score
         rule: String,
         #[command(flatten)]
         folders: RuleFolders,
@@ -54,6 +56,7 @@ enum Action {
         /// Folders or files [default: the built-in rules]
         paths: Vec<PathBuf>,
     },
+    Except(except::Arguments),
     /// The fields that rules can name, with the log sources that carry them
     Fields {
         /// As a page of documentation
@@ -72,6 +75,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
         Action::Show { rule, folders } => show(rule, folders, out),
         Action::Check { paths } => check(paths, out),
         Action::Test { paths } => test(paths, out),
+        Action::Except(arguments) => except::run(arguments, out),
         Action::Fields { markdown } => fields::run(*markdown, out),
         Action::Bench(arguments) => bench::run(arguments, out),
     }
@@ -91,6 +95,14 @@ fn list(folders: &RuleFolders, out: &mut impl Write) -> Result<ExitCode> {
             "{level:13}  {source:sources$}  {name:names$}  {title}{}{}",
             role.unwrap_or_default(),
             file.unwrap_or_default()
+        )?;
+    }
+    for (source, field, title) in rules.scores() {
+        writeln!(
+            out,
+            "{:13}  {:sources$}  {field:names$}  {title}",
+            "score",
+            source.name()
         )?;
     }
     let errors: Vec<_> = problems.iter().filter(|problem| problem.is_error()).collect();
@@ -118,8 +130,11 @@ fn show(wanted: &str, folders: &RuleFolders, out: &mut impl Write) -> Result<Exi
             .filter(|lists| lists.what.vars.contains_key(wanted))
             .map(|lists| &lists.place),
     );
+    let name = wanted.strip_prefix(PREFIX).unwrap_or(wanted);
+    let scores = documents.scores.iter();
+    places.extend(scores.filter(|score| score.what.name == name).map(|score| &score.place));
     if places.is_empty() {
-        bail!("no rule in force has the id, name or title {wanted}, nor any list that name");
+        bail!("no rule in force has the id, name or title {wanted}, nor any list or score that name");
     }
     for (number, place) in places.into_iter().enumerate() {
         let separator = if number > 0 { "---\n" } else { "" };

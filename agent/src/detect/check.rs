@@ -15,6 +15,7 @@ use super::{
     overrides::Override,
     problem::{Problem, Severity},
     reference,
+    score::{Compiled, CompiledSignal, PREFIX, Score},
 };
 use crate::{alert::Level, event::LogSource, observed::field_by_name};
 
@@ -27,6 +28,8 @@ pub(super) struct Part {
     pub correlations: Vec<Checked<CorrelationRule>>,
     /// Exceptions, each with the ids of its rules.
     pub filters: Vec<Placed<FilterRule>>,
+    /// What is weighed before the rules judge.
+    pub scores: Vec<Compiled>,
 }
 
 /// Something to match, what an alert says of it, and where it stands.
@@ -53,8 +56,10 @@ pub(super) fn check(documents: Documents) -> (Parts, Vec<Problem>) {
         filters,
         overrides,
         lists,
+        scores,
     } = documents;
     let mut checker = Checker::new(overrides, lists::Known::of(&lists));
+    checker.scores(scores);
     for rule in rules {
         checker.rule(rule);
     }
@@ -136,6 +141,72 @@ impl Checker {
     /// Puts something wrong on record.
     pub(super) fn report(&mut self, place: &Place, severity: Severity, near: &str, reason: impl Into<String>) {
         self.problems.push(place.problem(severity, near, reason));
+    }
+
+    /// Checks the scores; of those that bear the same name, an operator's stands for ours.
+    fn scores(&mut self, mut scores: Vec<Placed<Score>>) {
+        let own: Vec<String> = scores
+            .iter()
+            .filter(|score| !score.place.built_in)
+            .map(|score| score.what.name.clone())
+            .collect();
+        scores.retain(|score| !score.place.built_in || !own.contains(&score.what.name));
+        for Placed { what, place } in scores {
+            let field: Arc<str> = format!("{PREFIX}{}", what.name).into();
+            let mut known = self.parts.iter().flat_map(|part| &part.scores);
+            if known.any(|score| score.field == field) {
+                let reason = format!("another score bears the name {}", what.name);
+                self.report(&place, Severity::Error, "name:", reason);
+                continue;
+            }
+            match logsource::family(&what.scored.logsource) {
+                Ok(source) => {
+                    let score = self.score(what, field, source, &place);
+                    self.parts[source as usize].scores.extend(score);
+                }
+                Err(reason) => self.report(&place, Severity::Note, "logsource:", reason),
+            }
+        }
+    }
+
+    fn score(&mut self, score: Score, field: Arc<str>, source: LogSource, place: &Place) -> Option<Compiled> {
+        let scored = self.part_of_score(score.scored, source, "detection:", place)?;
+        let mut signals = Vec::with_capacity(score.signals.len());
+        for signal in score.signals {
+            signals.push(CompiledSignal {
+                hit: self.part_of_score(signal.hit, source, &signal.name, place)?,
+                name: signal.name.into(),
+                weight: signal.weight,
+                why: signal.why,
+            });
+        }
+        Some(Compiled {
+            field,
+            title: score.title,
+            scored,
+            signals,
+        })
+    }
+
+    fn part_of_score(
+        &mut self,
+        mut sigma: SigmaRule,
+        source: LogSource,
+        near: &str,
+        place: &Place,
+    ) -> Option<CompiledRule> {
+        self.expand(&mut sigma.detection, place)?;
+        let collection = SigmaCollection {
+            rules: vec![sigma.clone()],
+            ..SigmaCollection::new()
+        };
+        if !self.fields_are_carried(&collection, source, place) {
+            return None;
+        }
+        let compiled = compile_rule(&sigma);
+        compiled
+            .map_err(|error| self.report(place, Severity::Error, near, error.to_string()))
+            .ok()
     }
 
     /// Checks one rule, and takes it up if it holds.
@@ -236,7 +307,11 @@ impl Checker {
         let judged =
             |origin: &rsigma_eval::FieldOrigin| origin.sources.iter().any(|kind| *kind != FieldSource::Metadata);
         let unknown = fields.iter().filter(|(_, origin)| judged(origin)).map(|(name, _)| name);
-        let carries = |name: &str| field_by_name(name).is_some_and(|field| field.carried_by.contains(&source));
+        let scores = &self.parts[source as usize].scores;
+        let carries = |name: &str| {
+            let in_table = field_by_name(name).is_some_and(|field| field.carried_by.contains(&source));
+            in_table || scores.iter().any(|score| *score.field == *name)
+        };
         let unknown: Vec<_> = unknown.filter(|name| !carries(name)).collect();
         let severity = if place.built_in {
             Severity::Error
@@ -362,7 +437,7 @@ pub(super) fn file_of(place: &Place) -> Option<PathBuf> {
 }
 
 /// A name for a rule that has none.
-pub(super) fn slug(title: &str) -> String {
+pub fn slug(title: &str) -> String {
     let word = |letter: char| {
         if letter.is_alphanumeric() {
             letter.to_ascii_lowercase()

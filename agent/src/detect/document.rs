@@ -15,6 +15,7 @@ use super::{
     lists::{self, Lists},
     overrides::{self, Override},
     problem::{Problem, Severity},
+    score::{self, Score},
 };
 
 /// A file that may hold rules, already read.
@@ -29,7 +30,7 @@ pub struct RuleFile {
 }
 
 /// What a set of files says, each thing by itself, before anybody has asked whether it fits together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Documents {
     /// Detection rules.
     pub rules: Vec<Placed<SigmaRule>>,
@@ -41,6 +42,8 @@ pub struct Documents {
     pub overrides: Vec<Placed<Override>>,
     /// Values that rules and filters quote by the name of their list.
     pub lists: Vec<Placed<Lists>>,
+    /// What is weighed to make facts of it.
+    pub scores: Vec<Placed<Score>>,
 }
 
 /// Something and the place where it stands.
@@ -109,6 +112,9 @@ impl Documents {
         }
         if says(lists::KEY) {
             return keep(lists::parse(&place), &mut self.lists, place);
+        }
+        if says(score::KEY) {
+            return keep(score::parse(&place), &mut self.scores, place);
         }
         match parse_sigma_yaml(&place.text) {
             Ok(collection) => self.extend(collection, &place),

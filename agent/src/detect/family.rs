@@ -14,10 +14,11 @@ use super::{
     Ask, Match, Rule,
     check::{Checked, Part},
     problem::{Problem, Severity},
+    score::Scores,
 };
 use crate::{
     alert::redact::REDACTED,
-    observed::{Observed, is_quotable},
+    observed::{Observed, Scored, is_quotable},
 };
 
 /// How many groups all correlations of a family may count at once: an attacker chooses many of the values that they are
@@ -33,6 +34,7 @@ pub(super) struct Family {
     correlator: Option<Box<CorrelationEngine>>,
     correlations: Vec<CorrelationRule>,
     by_id: FxHashMap<String, Known>,
+    scores: Scores,
 }
 
 struct Known {
@@ -47,12 +49,14 @@ impl Family {
             rules,
             correlations,
             filters,
+            scores,
         } = part;
         let mut family = Self {
             engine: Engine::new(),
             correlator: None,
             correlations: Vec::new(),
             by_id: FxHashMap::default(),
+            scores: Scores::of(scores),
         };
         let compiled: Vec<_> = rules.into_iter().map(|checked| family.take(checked)).collect();
         family.engine.extend_compiled_rules(compiled);
@@ -119,14 +123,27 @@ impl Family {
             Some(correlator) => correlator.process_with_detections(observed, found, observed.event.time.as_second()),
             None => found,
         };
-        found.into_iter().filter_map(|result| self.name(result)).collect()
+        let name = |result| self.name(result, &observed.facts.scores);
+        found.into_iter().filter_map(name).collect()
     }
 
-    fn name(&self, result: EvaluationResult) -> Option<Match> {
+    /// The scores that the rules see.
+    pub(super) fn scores(&self) -> &Scores {
+        &self.scores
+    }
+
+    fn name(&self, result: EvaluationResult, scores: &[Scored]) -> Option<Match> {
         let Known { rule, asks } = self.by_id.get(result.header.rule_id.as_deref()?)?;
+        let mut matched = matched(result.body);
+        // A sum alone says little: an alert that goes by one tells what it is made of.
+        let told = |scored: &&Scored| matched.iter().any(|(field, _)| **field == *scored.field);
+        let signals: Vec<&str> = scores.iter().filter(told).flat_map(Scored::signals).collect();
+        if !signals.is_empty() && !matched.iter().any(|(field, _)| **field == *"signals") {
+            matched.push(("signals".into(), signals.into()));
+        }
         Some(Match {
             rule: Arc::clone(rule),
-            matched: matched(result.body),
+            matched,
             asks: *asks,
         })
     }
@@ -136,6 +153,14 @@ impl Family {
         let mut rules: Vec<_> = self.by_id.values().map(|known| &known.rule).collect();
         rules.sort_by(|one, other| (&one.title, one.level, one.id).cmp(&(&other.title, other.level, other.id)));
         rules.into_iter()
+    }
+
+    /// Whether a rule counts what others match.
+    pub(super) fn is_correlation(&self, rule: &Rule) -> bool {
+        let id = rule.id.to_string();
+        self.correlations
+            .iter()
+            .any(|correlation| correlation.id.as_ref() == Some(&id))
     }
 
     /// Why a rule does or does not match; `None` for a correlation.

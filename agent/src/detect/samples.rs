@@ -86,10 +86,10 @@ fn try_sample(sample: Sample, documents: &Documents, file: &Path) -> Result<(), 
     for (second, mut event) in events.into_iter().enumerate() {
         event.entry("time").or_insert_with(|| Value::from(second));
         let event = event_from_json(event).map_err(|error| format!("{why}: {error:#}"))?;
-        let Some(observed) = observe(&mut node, event) else {
+        let Some(mut observed) = observe(&mut node, event) else {
             continue;
         };
-        for found in rules.judge(&observed) {
+        for found in rules.judge(&mut observed) {
             fired |= own.contains(&found.rule.id);
             if let (Some(role), Some(process)) = (&found.rule.role, &observed.process) {
                 node.learn_role(process, role);
@@ -114,8 +114,8 @@ fn observe(node: &mut Node, event: Event) -> Option<Observed> {
 }
 
 impl Documents {
-    /// What stands in one file, the rules that its correlations build upon, those that give roles, and all lists, filters
-    /// and overrides.
+    /// What stands in one file, the rules that its correlations build upon, those that give roles, and all lists,
+    /// scores, filters and overrides.
     fn about(&self, file: &Path) -> Self {
         let here = |place: &Place| *place.file == *file;
         let mut wanted: Vec<&str> = Vec::new();
@@ -147,6 +147,7 @@ impl Documents {
             filters: self.filters.clone(),
             overrides: self.overrides.clone(),
             lists: self.lists.clone(),
+            scores: self.scores.clone(),
         }
     }
 }

@@ -28,7 +28,7 @@ correlation:
 level: high
 ";
 
-fn file(name: &str, text: &str) -> RuleFile {
+pub(super) fn file(name: &str, text: &str) -> RuleFile {
     RuleFile {
         path: name.into(),
         text: text.trim_start().to_owned(),
@@ -37,7 +37,7 @@ fn file(name: &str, text: &str) -> RuleFile {
 }
 
 /// Loads documents, each as a file of its own called `0.yml`, `1.yml`…
-fn load_all(documents: &[&str]) -> (Rules, Vec<String>) {
+pub(super) fn load_all(documents: &[&str]) -> (Rules, Vec<String>) {
     let files = documents.iter().enumerate();
     let files: Vec<_> = files
         .map(|(number, text)| file(&format!("{number}.yml"), text))
@@ -56,7 +56,7 @@ fn login(user: &str, second: u32) -> Observed {
     ))
 }
 
-fn titles(rules: &mut Rules, event: &Observed) -> Vec<String> {
+fn titles(rules: &mut Rules, event: &mut Observed) -> Vec<String> {
     rules
         .judge(event)
         .iter()
@@ -200,16 +200,16 @@ fn a_correlation_counts_by_group_and_by_the_events_own_time() {
     let (mut rules, problems) = load_all(&[LOGIN, MANY]);
     assert!(problems.is_empty(), "{problems:?}");
     let none: [&str; 0] = [];
-    assert_eq!(titles(&mut rules, &login("ada", 1)), none);
-    assert_eq!(titles(&mut rules, &login("ada", 2)), none);
-    assert_eq!(titles(&mut rules, &login("bob", 3)), none);
+    assert_eq!(titles(&mut rules, &mut login("ada", 1)), none);
+    assert_eq!(titles(&mut rules, &mut login("ada", 2)), none);
+    assert_eq!(titles(&mut rules, &mut login("bob", 3)), none);
     assert_eq!(
-        titles(&mut rules, &login("ada", 100)),
+        titles(&mut rules, &mut login("ada", 100)),
         none,
         "the first two are long past"
     );
-    assert_eq!(titles(&mut rules, &login("ada", 110)), none);
-    let found = rules.judge(&login("ada", 120));
+    assert_eq!(titles(&mut rules, &mut login("ada", 110)), none);
+    let found = rules.judge(&mut login("ada", 120));
     assert_eq!(*found[0].rule.title, *"Many failed logins");
     assert_eq!(
         found[0].matched,
@@ -220,7 +220,7 @@ fn a_correlation_counts_by_group_and_by_the_events_own_time() {
 #[test]
 fn a_correlation_that_says_so_lets_its_rules_speak() {
     let (mut rules, _) = load_all(&[LOGIN, &format!("{MANY}generate: true\n")]);
-    assert_eq!(titles(&mut rules, &login("ada", 1)), ["Failed login"]);
+    assert_eq!(titles(&mut rules, &mut login("ada", 1)), ["Failed login"]);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn correlations_build_upon_correlations() {
     let (mut rules, problems) = load_all(&[&often, MANY, LOGIN]);
     assert!(problems.is_empty(), "{problems:?}");
     let found: Vec<_> = (1..=4)
-        .map(|second| titles(&mut rules, &login("ada", second)))
+        .map(|second| titles(&mut rules, &mut login("ada", second)))
         .collect();
     assert_eq!(found[2], ["Many failed logins"]);
     assert!(found[3].contains(&"A siege".to_owned()), "{found:?}");
@@ -242,13 +242,13 @@ fn correlations_build_upon_correlations() {
 #[test]
 fn what_was_counted_outlives_a_reload_of_the_same_correlation() {
     let (mut before, _) = load_all(&[LOGIN, MANY]);
-    (1..=2).for_each(|second| drop(before.judge(&login("ada", second))));
+    (1..=2).for_each(|second| drop(before.judge(&mut login("ada", second))));
     let (mut same, _) = load_all(&[LOGIN, MANY]);
     same.continue_from(&before);
-    assert_eq!(titles(&mut same, &login("ada", 3)), ["Many failed logins"]);
+    assert_eq!(titles(&mut same, &mut login("ada", 3)), ["Many failed logins"]);
     let (mut changed, _) = load_all(&[LOGIN, &MANY.replace("1m", "2m")]);
     changed.continue_from(&before);
-    assert!(titles(&mut changed, &login("ada", 3)).is_empty());
+    assert!(titles(&mut changed, &mut login("ada", 3)).is_empty());
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn a_filter_takes_its_exceptions_out() {
         let (mut rules, problems) = load_all(&[LOGIN, &filter(target, condition)]);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(
-            !rules.judge(&login(user, 1)).is_empty(),
+            !rules.judge(&mut login(user, 1)).is_empty(),
             expected,
             "{target} {condition} {user}"
         );
@@ -306,7 +306,7 @@ fn an_exception_ends_when_it_says() {
     ];
     for (now, matches, note, next) in cases {
         let (mut rules, problems) = load(&files, now.parse().unwrap());
-        assert_eq!(rules.judge(&login("root", 1)).len(), matches, "{now}");
+        assert_eq!(rules.judge(&mut login("root", 1)).len(), matches, "{now}");
         let said: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(said, Vec::from_iter(note), "{now}");
         assert_eq!(rules.expiries().next, next.map(|next| next.parse().unwrap()), "{now}");
@@ -337,10 +337,10 @@ fn a_list_stands_for_its_values() {
     let rule = LOGIN.replace("Image: /bin/login", "Image|endswith|expand: '%logins%'");
     let (mut rules, problems) = load_all(&[&rule, &lists("[/login]"), &lists("[/su]")]);
     assert!(problems.is_empty(), "{problems:?}");
-    assert_eq!(titles(&mut rules, &login("ada", 1)), ["Failed login"]);
-    let su = observed(r#"{"time":1,"category":"process_creation","Image":"/bin/su"}"#);
+    assert_eq!(titles(&mut rules, &mut login("ada", 1)), ["Failed login"]);
+    let mut su = observed(r#"{"time":1,"category":"process_creation","Image":"/bin/su"}"#);
     assert_eq!(
-        titles(&mut rules, &su),
+        titles(&mut rules, &mut su),
         ["Failed login"],
         "the second list extends the first"
     );
@@ -364,7 +364,7 @@ fn a_list_stands_for_its_values() {
     check(&[LOGIN, filter], &["1.yml:6: there is no list of the name admins"], 1);
     let (mut rules, problems) = load_all(&[LOGIN, filter, admins]);
     assert!(problems.is_empty(), "{problems:?}");
-    assert!(titles(&mut rules, &login("ada", 1)).is_empty());
+    assert!(titles(&mut rules, &mut login("ada", 1)).is_empty());
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn wildcards_are_anchored_at_the_right_end() {
     for (item, expected) in cases {
         let (mut rules, problems) = load_all(&[&LOGIN.replace("Image: /bin/login", item)]);
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(!titles(&mut rules, &login("ada", 1)).is_empty(), expected, "{item}");
+        assert_eq!(!titles(&mut rules, &mut login("ada", 1)).is_empty(), expected, "{item}");
     }
 }
 
@@ -414,7 +414,11 @@ fn a_rule_can_ask_instead_of_alerting() {
     let asking = format!("{LOGIN}tocsin: {{ask: docker-api-probe}}\n");
     let (mut rules, problems) = load_all(&[&asking, &LOGIN.replace("11111111", "33333333").replace("low", "high")]);
     assert!(problems.is_empty(), "{problems:?}");
-    let asks: Vec<_> = rules.judge(&login("ada", 1)).iter().map(|found| found.asks).collect();
+    let asks: Vec<_> = rules
+        .judge(&mut login("ada", 1))
+        .iter()
+        .map(|found| found.asks)
+        .collect();
     assert_eq!(asks, [Some(Ask::DockerApiProbe), None]);
 }
 
@@ -423,7 +427,7 @@ fn a_rule_can_give_a_role_instead_of_alerting() {
     let giving = format!("{LOGIN}tocsin: {{role: door}}\n");
     let (mut rules, problems) = load_all(&[&giving]);
     assert!(problems.is_empty(), "{problems:?}");
-    let found = rules.judge(&login("ada", 1));
+    let found = rules.judge(&mut login("ada", 1));
     assert_eq!(found[0].rule.role.as_deref(), Some("door"));
     let both = format!("{LOGIN}tocsin: {{role: door, ask: docker-api-probe}}\n");
     check(&[&both], &["0.yml:9: a rule either asks or gives a role"], 0);
@@ -432,7 +436,7 @@ fn a_rule_can_give_a_role_instead_of_alerting() {
 #[test]
 fn a_match_names_its_fields() {
     let (mut rules, _) = load_all(&[LOGIN]);
-    let found = rules.judge(&login("ada", 1));
+    let found = rules.judge(&mut login("ada", 1));
     assert_eq!(found[0].matched, [("Image".into(), "/bin/login".into())]);
     assert_eq!(found[0].rule.file, Some(PathBuf::from("0.yml")));
 }
@@ -442,7 +446,7 @@ fn a_match_names_secret_variables_without_their_values() {
     let rule = LOGIN.replace("{Image: /bin/login}", "{container.environment|contains: hunter}");
     let (mut rules, _) = load_all(&[&rule]);
     let line = r#"{"time":1,"category":"process_creation","container.environment":["PASS=hunter2","A=b"]}"#;
-    let matched = &rules.judge(&observed(line))[0].matched;
+    let matched = &rules.judge(&mut observed(line))[0].matched;
     let expected = serde_json::json!(["PASS=[redacted]", "A=[redacted]"]);
     assert_eq!(*matched, [("container.environment".into(), expected)]);
 }
@@ -490,11 +494,11 @@ fn an_event_that_is_judged_again_counts_once() {
     let (mut rules, problems) = load_all(&[LOGIN, MANY, &with_image("/bin/", "Another")]);
     assert_eq!(problems, [""; 0]);
     let mut event = login("eve", 1);
-    let first: Vec<_> = rules.judge(&event).iter().map(|found| found.rule.id).collect();
+    let first: Vec<_> = rules.judge(&mut event).iter().map(|found| found.rule.id).collect();
     assert_eq!(first.len(), 1, "the counted rule alone is silent");
     event.facts.judged_before = [first, vec![Uuid::from_u128(0x1111_1111_1111_4111_8111_1111_1111_1111)]].concat();
     for _ in 0..5 {
-        assert_eq!(titles(&mut rules, &event), [""; 0]);
+        assert_eq!(titles(&mut rules, &mut event), [""; 0]);
     }
 }
 

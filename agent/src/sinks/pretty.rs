@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use self::wrap::{cut, wrap};
 use super::{
     Formatter,
-    summary::{Place, What, matched_once, next_steps},
+    summary::{Place, What, Worker, matched_once, next_steps},
     visible::visible,
 };
 use crate::{
@@ -42,6 +42,9 @@ pub(super) fn write(alert: &Alert, formatter: &Formatter, out: &mut Vec<u8>) {
     page.item("where", &place(alert, &formatter.host.name));
     page.item("who", &who(alert));
     if let Some(process) = &alert.observed.process {
+        if let Some(worker) = process.web_worker() {
+            page.item("site", &format!("below the web worker {}", Worker(worker)));
+        }
         page.tree(process);
     }
     page.matched(alert);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     alert::Alert,
     detect::Rule,
-    event::{Container, Kind},
+    event::{Container, Kind, Process, WebWorker},
 };
 
 /// The first digits of a container's id, by which Docker and Falco show it.
@@ -58,10 +58,25 @@ impl Display for Summary<'_> {
         if let Some(user) = &alert.observed.facts.user {
             write!(out, " by {user}")?;
         }
+        let process = alert.observed.process.as_deref();
+        if let Some(worker) = process.and_then(Process::web_worker) {
+            write!(out, ", below the web worker {}", Worker(worker))?;
+        }
         match alert.count {
             0 | 1 => Ok(()),
             count => write!(out, ", {count} times"),
         }
+    }
+}
+
+/// Which web worker asked for it: `/usr/sbin/php-fpm8.2 (pid 1203, uid 33)`.
+pub(super) struct Worker<'a>(pub(super) WebWorker<'a>);
+
+impl Display for Worker<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(worker) = self;
+        let (run, pid) = (&worker.process.execution, worker.process.key.pid);
+        write!(out, "{} (pid {pid}, uid {})", run.exe, worker.uid())
     }
 }
 

@@ -319,8 +319,8 @@ mod tests {
             mut rules, in_force, ..
         } = load_all(&folders);
         let event = event_from_line(r#"{"time":1,"category":"process_creation","Image":"/bin/x"}"#).unwrap();
-        let event = Observed::from(event);
-        assert!(rules.judge(&event).is_empty());
+        let mut event = Observed::from(event);
+        assert!(rules.judge(&mut event).is_empty());
         let (sender, mut reloads) = mpsc::channel(4);
         tokio::spawn(watch(folders, in_force, sender));
         let mut next = async || timeout(Duration::from_secs(20), reloads.recv()).await.unwrap().unwrap();
@@ -329,7 +329,7 @@ mod tests {
         let Reloaded::Rules(mut rules, problems) = next().await else {
             panic!("refused")
         };
-        assert_eq!(rules.judge(&event).len(), 1);
+        assert_eq!(rules.judge(&mut event).len(), 1);
         let [ended] = &problems[..] else { panic!("{problems:?}") };
         assert!(
             ended.to_string().contains("b.yml:7: note: the exception ended at "),

@@ -42,16 +42,16 @@ impl Judge {
     }
 
     /// Judges an event, and says which roles the rules give its process.
-    pub fn judge(&mut self, observed: Observed) -> Roles {
-        let matches = self.rules.judge(&observed);
+    pub fn judge(&mut self, mut observed: Observed) -> Roles {
+        let matches = self.rules.judge(&mut observed);
         if matches.is_empty() {
             return Roles::default();
         }
         let observed = Arc::new(observed);
         let mut roles = Roles::default();
         for ask in matches.iter().filter_map(|found| found.asks) {
-            let rules = matches.iter().map(|found| found.rule.id).collect();
-            roles.extend(self.ask(ask, &observed, rules));
+            let ids = matches.iter().map(|found| found.rule.id).collect();
+            roles.extend(self.ask(ask, &observed, ids));
         }
         let mut alerts = Vec::with_capacity(matches.len());
         for found in matches.into_iter().filter(|found| found.asks.is_none()) {

@@ -57,6 +57,32 @@ fn the_envelope_and_the_process() {
 }
 
 #[test]
+fn the_web_worker_above_is_named() {
+    let alert = samples::exec();
+    let nginx = alert
+        .observed
+        .process
+        .as_ref()
+        .and_then(|process| process.parent.as_ref());
+    nginx.unwrap().execution.roles.add(&"web-worker".into());
+    let line = line(&alert);
+    let output = line["output"].as_str().unwrap();
+    assert!(
+        output.ends_with(" by www-data, below the web worker /usr/sbin/nginx (pid 1203, uid 33)"),
+        "{output}"
+    );
+    check(
+        &alert,
+        &[
+            ("tocsin.web_worker.image", "/usr/sbin/nginx".into()),
+            ("tocsin.web_worker.pid", 1203.into()),
+            ("tocsin.web_worker.uid", 33.into()),
+            ("tocsin.web_worker.command_line", "nginx: worker process".into()),
+        ],
+    );
+}
+
+#[test]
 fn sockets_and_other_sources() {
     check(
         &samples::connection(),
@@ -76,7 +102,13 @@ fn sockets_and_other_sources() {
         &[("source", "docker".into()), ("container.privileged", true.into())],
     );
     check(&samples::health(), &[("source", "health".into())]);
-    check(&samples::web(), &[("tocsin.matched.cs-uri-query", "cmd=id".into())]);
+    check(
+        &samples::web(),
+        &[
+            ("tocsin.matched.cs-uri-query", "cmd=id".into()),
+            ("tocsin.given.c-ip", "203.0.113.9".into()),
+        ],
+    );
 }
 
 #[test]
