@@ -21,6 +21,7 @@ mod web_host;
 mod docker_api;
 mod execution;
 mod kubernetes;
+mod kubernetes_dashboard;
 mod miner;
 mod privileged;
 mod privileged_command;

@@ -1,10 +1,10 @@
-//! `Container with a miner image detected`: by the image's name, which only the runtime can tell.
+//! `Container with a miner image detected`: by the image's name, by what it is told, and by whom it asks.
 
 use serde_json::json;
 
 use crate::{
     dockerd::Dockerd,
-    ocsf::{brief, container_id, container_name, fact, image},
+    ocsf::{brief, container_id, container_name, fact, image, level, rule},
     tocsin::Tocsin,
     watch::{Watch, titles_about},
 };
@@ -54,6 +54,73 @@ fn an_image_tagged_like_a_miner_is_told_from_its_twins() {
     for (id, expected) in cases {
         assert_eq!(titles_about(&alerts, id), expected, "about {id}");
     }
+}
+
+#[test]
+fn what_only_miners_are_told_gives_any_image_away() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    let image = dockerd.import_busybox();
+    let watch = Watch::start(&dockerd);
+    let none = ["--network", "none"];
+    let pool = "stratum+tcp://203.0.113.9:3333";
+    let secret = format!("POOL={pool}");
+    let by_environment = [&none[..], &["--env", &secret]].concat();
+    let told = [
+        dockerd.run_to_end("by-argument", &none, &[image, "false", "-o", pool, "-u", "w"]),
+        dockerd.run_to_end("by-environment", &by_environment, &[image, "true"]),
+    ];
+    for id in &told {
+        let alert = watch.told.wait_for_alert(TITLE, |alert| container_id(alert) == *id);
+        assert_eq!(
+            (level(&alert), rule(&alert)),
+            ("High", "miner-arguments"),
+            "{}",
+            brief(&alert)
+        );
+    }
+    let twins = [
+        dockerd.run_to_end("says-so", &none, &[image, "echo", "-o", pool]),
+        dockerd.run_to_end("from-a-shell", &none, &[image, "sh", "-c", &format!("echo -o {pool}")]),
+    ];
+    let alerts = watch.told.alerts_after_quiet();
+    for id in &told {
+        assert_eq!(titles_about(&alerts, id), [TITLE]);
+    }
+    for id in &twins {
+        assert_eq!(titles_about(&alerts, id), [] as [&str; 0]);
+    }
+    let quoted = alerts.iter().filter(|alert| container_id(alert) == told[1]);
+    assert!(
+        quoted.into_iter().all(|alert| !alert.to_string().contains(pool)),
+        "an environment is secret"
+    );
+}
+
+#[test]
+fn a_miners_image_that_asks_for_its_pool_is_worse() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    let debian = dockerd.import_debian();
+    dockerd.docker_ok(&["tag", debian, MINER]);
+    let watch = Watch::start(&dockerd);
+    let ask = |name, image, host| {
+        let options = ["--network", "none", "--dns", "127.0.0.1"];
+        dockerd.run_to_end(name, &options, &[image, "curl", "--silent", "--max-time", "2", host])
+    };
+    let pool = "pool.supportxmr.com";
+    let cases = [
+        (ask("mines", MINER, pool), "Critical"),
+        (ask("joined", debian, pool), "High"),
+        (ask("idle", MINER, "example.org"), "High"),
+    ];
+    for (id, grade) in &cases {
+        watch
+            .told
+            .wait_for_alert(TITLE, |alert| container_id(alert) == *id && level(alert) == *grade);
+    }
+    let innocent = ask("innocent", debian, "example.org");
+    let alerts = watch.told.alerts_after_quiet();
+    assert_eq!(titles_about(&alerts, &innocent), [] as [&str; 0]);
+    assert_eq!(titles_about(&alerts, &cases[2].0), [TITLE]);
 }
 
 #[test]

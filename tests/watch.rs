@@ -56,7 +56,7 @@ impl Watch {
             "{}",
             brief(&untold)
         );
-        // The runtime's files are read beside the stream: the first alerts of a container do not wait for them.
+        // Events wait for the runtime's files as long as for a runtime: not for ever.
         let name = container_name(&untold);
         assert!(name.is_empty() || name == subject.name, "{}", brief(&untold));
     }

@@ -41,7 +41,8 @@ pub enum Step {
     Ready(Observed),
     /// It happened in this container, about which a runtime will soon tell more.
     Awaits(Arc<str>, Observed),
-    /// It happened in this container, of which no runtime can tell more; perhaps its files can.
+    /// It happened in this container, of which no runtime can tell more; perhaps its files can. Goes on by
+    /// [`Node::resume`], at once or when that is known.
     Undescribed(Arc<Container>, Observed),
 }
 
@@ -73,9 +74,12 @@ impl Node {
                 return Step::Learned;
             }
             Kind::Exec(exec) => {
-                let by_mounts = self.containers.by_mounts(exec.execution.namespaces.mount);
+                // Once a container has ended, the numbers of its namespaces may be another's.
+                let entered = self.containers.by_namespaces(&exec.execution.namespaces);
+                let entered = entered.filter(|(_, first)| self.processes.is_live(first.key));
+                let entered = entered.map(|(id, _)| id);
                 let execution = Arc::clone(&exec.execution);
-                Some(self.processes.exec(exec.process, exec.parent, execution, by_mounts))
+                Some(self.processes.exec(exec.process, exec.parent, execution, entered))
             }
             Kind::Connection(connection) => {
                 if !connection.initiated {
@@ -121,6 +125,11 @@ impl Node {
         observed
     }
 
+    /// Takes in that somebody looks into the runtime's files for that container: its events wait for what is found.
+    pub fn await_description(&mut self, id: &str) {
+        self.containers.await_description(id);
+    }
+
     /// Lets an event go on that waited for the facts of a container: with those that have come.
     pub fn resume(&mut self, id: &str, mut observed: Observed) -> Observed {
         let runtime = observed.process.as_deref().map_or("", runtime_of);
@@ -164,10 +173,7 @@ impl Node {
                 self.add_container(&mut observed, container);
                 Step::Ready(observed)
             }
-            Answer::Unavailable { container, first: true } => {
-                self.add_container(&mut observed, Arc::clone(&container));
-                Step::Undescribed(container, observed)
-            }
+            Answer::Unavailable { container, first: true } => Step::Undescribed(container, observed),
             Answer::Ask => Step::Awaits(id, observed),
         }
     }

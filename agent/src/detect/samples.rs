@@ -111,8 +111,9 @@ fn try_sample(sample: Sample, rules: &mut Rules, own: &[Uuid]) -> Result<(), Str
 fn observe(node: &mut Node, event: Event) -> Option<Observed> {
     match node.observe(event, Instant::now()) {
         Step::Learned => None,
-        Step::Ready(observed) | Step::Undescribed(_, observed) => Some(observed),
+        Step::Ready(observed) => Some(observed),
         Step::Awaits(container, observed) => Some(node.resume(&container, observed)),
+        Step::Undescribed(container, observed) => Some(node.resume(&container.id, observed)),
     }
 }
 

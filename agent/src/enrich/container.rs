@@ -16,7 +16,9 @@ use rustc_hash::FxHashMap;
 
 pub use self::id::{container_id, is_container_id, telling};
 use self::{first::First, places::Places};
-use crate::event::{Container, ContainerAction, ContainerChange, Metadata, Process, ProcessKey, RuntimeState};
+use crate::event::{
+    Container, ContainerAction, ContainerChange, Metadata, Namespaces, Process, ProcessKey, RuntimeState,
+};
 
 /// How long a removed container is remembered: events of its processes may trail.
 const REMEMBERED: Duration = Duration::from_mins(1);
@@ -64,6 +66,8 @@ pub enum Answer {
 #[derive(Debug)]
 struct Entry {
     container: Arc<Container>,
+    /// The runtime's files are being looked into.
+    described_soon: bool,
     /// The first execution that was seen in it since it last started, and when.
     first: Option<(Timestamp, First)>,
     cgroups: Vec<u64>,
@@ -77,6 +81,9 @@ impl Containers {
         self.turn += 1;
         if let Some(entry) = self.entries.get_mut(id) {
             entry.last_used = self.turn;
+            if entry.described_soon {
+                return Answer::Ask;
+            }
             let container = Arc::clone(&entry.container);
             return match container.metadata {
                 Metadata::Known => Answer::Known(container),
@@ -95,9 +102,19 @@ impl Containers {
 
     /// What an event of the container `id` goes on with after it has waited in vain. Later ones do not wait again.
     pub fn give_up(&mut self, id: &str, runtime: &'static str) -> Arc<Container> {
-        match self.entries.get(id) {
-            Some(entry) => Arc::clone(&entry.container),
+        match self.entries.get_mut(id) {
+            Some(entry) => {
+                entry.described_soon = false;
+                Arc::clone(&entry.container)
+            }
             None => self.insert_bare(id, runtime, Metadata::Pending),
+        }
+    }
+
+    /// Takes in that somebody looks into the runtime's files for that container and will tell what was found.
+    pub fn await_description(&mut self, id: &str) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.described_soon = true;
         }
     }
 
@@ -119,9 +136,8 @@ impl Containers {
             // Its next execution is a start again. The runtime tells of a start only after the first execution, which
             // is why the end counts.
             ContainerAction::Die => {
-                if let Some((_, first)) = entry.first.take_if(|(started, _)| *started <= time) {
-                    self.by_mounts.remove(&first.mount_namespace);
-                }
+                let first = entry.first.take_if(|(started, _)| *started <= time);
+                forget_mounts(&mut self.by_mounts, first, &container.id);
             }
             ContainerAction::Destroy => {
                 entry.removed = true;
@@ -154,9 +170,9 @@ impl Containers {
         };
         let first = First::new(process, standing);
         entry.first = Some((process.execution.time, first));
-        if first.mount_namespace != 0 {
+        if first.namespaces.mount != 0 {
             self.by_mounts
-                .insert(first.mount_namespace, Arc::clone(&entry.container.id));
+                .insert(first.namespaces.mount, Arc::clone(&entry.container.id));
         }
         true
     }
@@ -167,9 +183,8 @@ impl Containers {
         let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        if let Some((_, first)) = entry.first.take_if(|(_, first)| first.key == process) {
-            self.by_mounts.remove(&first.mount_namespace);
-        }
+        let first = entry.first.take_if(|(_, first)| first.key == process);
+        forget_mounts(&mut self.by_mounts, first, id);
     }
 
     /// The first process of that container, if it is known.
@@ -177,9 +192,11 @@ impl Containers {
         self.entries.get(id)?.first.as_ref().map(|(_, first)| first)
     }
 
-    /// The container whose mount namespace that is, by its inode.
-    pub fn by_mounts(&self, mount_namespace: u32) -> Option<&Arc<str>> {
-        self.by_mounts.get(&mount_namespace)
+    /// The container that a process of those namespaces is in, with its first process.
+    pub fn by_namespaces(&self, namespaces: &Namespaces) -> Option<(&Arc<str>, &First)> {
+        let id = self.by_mounts.get(&namespaces.mount)?;
+        let first = self.first(id).filter(|first| first.shares(namespaces))?;
+        Some((id, first))
     }
 
     /// Takes in where the agent itself runs.
@@ -255,8 +272,9 @@ impl Containers {
             self.learn_api(api);
         }
         if let Some(entry) = self.entries.get_mut(&container.id) {
+            entry.described_soon = false;
             let better = entry.container.metadata == Metadata::Known && container.metadata != Metadata::Known;
-            if !better {
+            if !better && !container.tells_nothing() {
                 self.places.forget(&entry.container);
                 self.places.learn(container);
                 entry.container = Arc::clone(container);
@@ -268,6 +286,7 @@ impl Containers {
         }
         let entry = Entry {
             container: Arc::clone(container),
+            described_soon: false,
             first: None,
             cgroups: Vec::new(),
             removed: false,
@@ -324,10 +343,19 @@ impl Containers {
         for cgroup in entry.cgroups {
             self.by_cgroup.remove(&cgroup);
         }
-        if let Some((_, first)) = entry.first {
-            self.by_mounts.remove(&first.mount_namespace);
-        }
+        forget_mounts(&mut self.by_mounts, entry.first, id);
         self.places.forget(&entry.container);
+    }
+}
+
+/// The mount namespace of a container that has ended; unless its number has become another container's since.
+fn forget_mounts(by_mounts: &mut FxHashMap<u32, Arc<str>>, first: Option<(Timestamp, First)>, id: &str) {
+    if let Some((_, first)) = first
+        && by_mounts
+            .get(&first.namespaces.mount)
+            .is_some_and(|known| **known == *id)
+    {
+        by_mounts.remove(&first.namespaces.mount);
     }
 }
 

@@ -44,6 +44,11 @@ impl Processes {
         self.live.get(&key)
     }
 
+    /// Whether that process is remembered and has not ended.
+    pub fn is_live(&self, key: ProcessKey) -> bool {
+        self.live.contains(&key) && !self.ended.iter().any(|(_, ended)| *ended == key)
+    }
+
     /// How many are remembered.
     pub fn len(&self) -> usize {
         self.live.len()
@@ -74,13 +79,13 @@ impl Processes {
         self.insert(node);
     }
 
-    /// A process runs a program, in the mount namespace of the container `by_mounts` if of any. Gives back its node.
+    /// A process runs a program, in the namespaces of the container `entered` if of any. Gives back its node.
     pub fn exec(
         &mut self,
         process: ProcessKey,
         parent: ProcessKey,
         execution: Arc<Execution>,
-        by_mounts: Option<&Arc<str>>,
+        entered: Option<&Arc<str>>,
     ) -> Arc<Process> {
         let before = self.live.get(&process).cloned();
         let parent = match &before {
@@ -89,12 +94,12 @@ impl Processes {
         };
         let from = before.as_ref().or(parent.as_ref());
         let inherited = from.and_then(|process| process.container.clone());
-        let entered = from.is_some_and(|process| process.entered);
+        let was_inside = from.is_some_and(|process| process.entered);
         let by_cgroup = container_id(&execution.cgroup).map(|(id, _)| id);
-        let by_mounts = by_mounts.filter(|_| by_cgroup.is_none());
+        let by_namespaces = entered.filter(|_| by_cgroup.is_none());
         let container = inherited
             .or_else(|| by_cgroup.map(Arc::from))
-            .or_else(|| by_mounts.cloned());
+            .or_else(|| by_namespaces.cloned());
         let escaped_cgroup = container.is_some() && container.as_deref() != by_cgroup;
         let parent = self.bounded(parent);
         let mut node = Process {
@@ -107,7 +112,7 @@ impl Processes {
             replaced: before.and_then(replaced),
             depth: 0,
         };
-        node.entered = entered || is_inside_container(&node);
+        node.entered = was_inside || is_inside_container(&node);
         self.insert(node)
     }
 

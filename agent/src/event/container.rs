@@ -133,6 +133,12 @@ impl Container {
         Some((host, port.unwrap_or(443)))
     }
 
+    /// Whether nothing is known but that it is there.
+    pub fn tells_nothing(&self) -> bool {
+        let unnamed = self.name.is_empty() && self.image.is_empty() && self.command.is_empty();
+        self.metadata != Metadata::Known && unnamed && self.host_namespaces == HostNamespaces::default()
+    }
+
     /// As much of an environment as is kept: whoever may start containers chooses how long it is.
     pub fn bounded_environment(environment: Vec<String>) -> Vec<Box<str>> {
         const LONGEST_VARIABLE: usize = 1 << 10;

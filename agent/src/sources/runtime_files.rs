@@ -38,14 +38,14 @@ pub struct Question {
 /// A larger file is not read: the runtimes write some tens of kilobytes.
 const LARGEST: u64 = 4 << 20;
 
-/// Answers questions until nobody asks or listens. An answer is a [`ContainerAction::Describe`]; where nothing is
-/// found there is none.
+/// Answers questions until nobody asks or listens. An answer is a [`ContainerAction::Describe`], also where nothing is
+/// found: events wait for it.
 pub async fn run(mut questions: Receiver<Question>, events: Sender<Vec<Event>>) {
     while let Some(question) = questions.recv().await {
+        let nothing = bare(&question);
         let answer = tokio::task::spawn_blocking(move || look(&question, Path::new("/"))).await;
-        if let Ok(Some(container)) = answer
-            && events.send(vec![describe(container)]).await.is_err()
-        {
+        let container = answer.ok().flatten().unwrap_or(nothing);
+        if events.send(vec![describe(container)]).await.is_err() {
             return;
         }
     }
@@ -53,7 +53,7 @@ pub async fn run(mut questions: Receiver<Question>, events: Sender<Vec<Event>>) 
 
 /// What the files below `node` (the root folder, outside tests) say of that container.
 fn look(question: &Question, node: &Path) -> Option<Container> {
-    let Question { id, runtime, pid } = question;
+    let Question { id, runtime: _, pid } = question;
     if !is_container_id(id) {
         return None;
     }
@@ -64,12 +64,7 @@ fn look(question: &Question, node: &Path) -> Option<Container> {
     let mut bundles = named.into_iter().chain(usual_bundles(root, id));
     let spec: Option<Spec> = bundles.find_map(|bundle| read_json(&inside(root, &bundle).join("config.json")));
 
-    let mut container = Container {
-        id: Arc::clone(id),
-        runtime: runtime.clone(),
-        metadata: Metadata::Unavailable,
-        ..Container::default()
-    };
+    let mut container = bare(question);
     let rootfs = spec.as_ref().map(|spec| PathBuf::from(spec.rootfs()));
     let mut found = spec.is_some_and(|spec| spec.describe(&mut container));
     for folder in data_folders(rootfs.as_deref()) {
@@ -80,6 +75,16 @@ fn look(question: &Question, node: &Path) -> Option<Container> {
         }
     }
     found.then_some(container)
+}
+
+/// What is known before anybody has looked.
+fn bare(question: &Question) -> Container {
+    Container {
+        id: Arc::clone(&question.id),
+        runtime: question.runtime.clone(),
+        metadata: Metadata::Unavailable,
+        ..Container::default()
+    }
 }
 
 /// Where the runtimes keep the bundle of a running container unless they were told otherwise.

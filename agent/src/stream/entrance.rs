@@ -49,20 +49,26 @@ impl Entrance {
                     self.release(&id, ready);
                 }
             }
-            Step::Awaits(id, observed) => {
-                let waiting = if observed.event.startup {
-                    &mut self.standing
+            Step::Awaits(id, observed) => self.hold(id, observed, now, ready),
+            Step::Undescribed(container, observed) => {
+                if self.ask_files(&container, &observed) {
+                    self.node.await_description(&container.id);
+                    self.hold(Arc::clone(&container.id), observed, now, ready);
                 } else {
-                    &mut self.waiting
-                };
-                if let Some((id, oldest)) = waiting.push(id, now, observed) {
-                    ready.push(self.node.resume(&id, oldest));
+                    ready.push(self.node.resume(&container.id, observed));
                 }
             }
-            Step::Undescribed(container, observed) => {
-                self.ask_files(&container, &observed);
-                ready.push(observed);
-            }
+        }
+    }
+
+    fn hold(&mut self, id: Arc<str>, observed: Observed, now: Instant, ready: &mut Vec<Observed>) {
+        let waiting = if observed.event.startup {
+            &mut self.standing
+        } else {
+            &mut self.waiting
+        };
+        if let Some((id, oldest)) = waiting.push(id, now, observed) {
+            ready.push(self.node.resume(&id, oldest));
         }
     }
 
@@ -107,17 +113,17 @@ impl Entrance {
         }
     }
 
-    /// Has the runtimes' own files looked at, for what no runtime tells.
-    fn ask_files(&self, container: &Container, observed: &Observed) {
+    /// Has the runtimes' own files looked at, for what no runtime tells; whether an answer will come. A helper that is so
+    /// far behind that it takes no question will not be missed: kernel facts are enough for every rule.
+    fn ask_files(&self, container: &Container, observed: &Observed) -> bool {
         let question = runtime_files::Question {
             id: Arc::clone(&container.id),
             runtime: container.runtime.clone(),
             pid: observed.process.as_ref().map_or(0, |process| process.key.pid),
         };
-        if let Some(files) = &self.files {
-            // A helper that is that far behind will not be missed: kernel facts are enough for every rule.
-            let _ = files.try_send(question);
-        }
+        self.files
+            .as_ref()
+            .is_some_and(|files| files.try_send(question).is_ok())
     }
 }
 
@@ -128,7 +134,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::event::{Exec, Execution, ProcessKey, RuntimeState};
+    use crate::event::{ContainerAction, ContainerChange, Exec, Execution, ProcessKey, RuntimeState};
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -165,6 +171,52 @@ mod tests {
         assert!(ready.is_empty() && entrance.is_waiting());
         entrance.overdue(start + waits, &mut ready);
         assert!(ready.len() == 1 && !entrance.is_waiting());
+    }
+
+    /// An execution in the container, as process `pid`.
+    fn exec(pid: u32) -> Event {
+        let execution = Execution {
+            cgroup: format!("/docker/{ID}").into(),
+            ..Execution::default()
+        };
+        let exec = Exec {
+            process: ProcessKey { pid, start: 2 },
+            parent: ProcessKey::default(),
+            execution: Arc::new(execution),
+        };
+        event(false, Kind::Exec(Box::new(exec)))
+    }
+
+    #[test]
+    fn what_no_runtime_tells_of_waits_for_the_files() {
+        let (files, mut asked) = mpsc::channel(8);
+        let (mut entrance, mut ready, now) = (Entrance::new(Some(files)), Vec::new(), Instant::now());
+        entrance.admit(exec(2), now, &mut ready);
+        entrance.admit(exec(3), now, &mut ready);
+        assert!(ready.is_empty() && entrance.is_waiting());
+        assert!(
+            asked.try_recv().is_ok() && asked.try_recv().is_err(),
+            "it is asked once"
+        );
+        let container = Container {
+            id: ID.into(),
+            name: "web".into(),
+            ..Container::default()
+        };
+        let change = ContainerChange {
+            action: ContainerAction::Describe,
+            container: Arc::new(container),
+        };
+        entrance.admit(event(false, Kind::Container(Box::new(change))), now, &mut ready);
+        entrance.admit(exec(4), now, &mut ready);
+        let seen: Vec<_> = ready
+            .iter()
+            .map(|observed| {
+                let container = observed.container.as_ref().unwrap();
+                (&*container.name, observed.facts.container_start)
+            })
+            .collect();
+        assert_eq!(seen, [("web", false), ("web", true), ("web", false), ("web", false)]);
     }
 
     #[test]

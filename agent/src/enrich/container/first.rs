@@ -2,7 +2,7 @@
 
 use crate::{
     enrich::process::outside,
-    event::{Beyond, Capabilities, Process, ProcessKey, Seccomp},
+    event::{Beyond, Capabilities, Namespaces, Process, ProcessKey, Seccomp},
 };
 
 /// The first process as it was when it was first seen. Whatever it made can have no more than this: bounding sets only
@@ -11,11 +11,10 @@ use crate::{
 pub struct First {
     /// Who.
     pub key: ProcessKey,
-    /// Inode of its mount namespace, which is the container's; 0 if unknown.
-    pub mount_namespace: u32,
+    /// Its namespaces, which are the container's.
+    pub namespaces: Namespaces,
     bounding: Capabilities,
     seccomp: Seccomp,
-    user_namespace: u32,
     /// It stood before the agent, among the processes of the node: who came in from outside cannot be told any more
     /// from whom it made and left to the node's first process.
     lineage_lost: bool,
@@ -31,10 +30,9 @@ impl First {
         };
         Self {
             key: process.key,
-            mount_namespace: execution.namespaces.mount,
+            namespaces: execution.namespaces,
             bounding: execution.credentials.bounding,
             seccomp: execution.seccomp,
-            user_namespace: execution.namespaces.user,
             lineage_lost: standing && shares_processes().unwrap_or(true),
         }
     }
@@ -50,6 +48,18 @@ impl First {
         !descends && outside(process).is_some_and(is_known)
     }
 
+    /// Whether a process of those namespaces is in this container. Its mount namespace alone does not tell: the kernel
+    /// gives the number of one that is gone to the next one that is made.
+    pub fn shares(&self, other: &Namespaces) -> bool {
+        let own = &self.namespaces;
+        let same = |one: u32, another: u32| one != 0 && one == another;
+        same(own.mount, other.mount)
+            && (same(own.pid, other.pid)
+                || same(own.network, other.network)
+                || same(own.ipc, other.ipc)
+                || same(own.uts, other.uts))
+    }
+
     /// What the process has that nobody whom the first one made could ever have.
     pub fn exceeded_by(&self, process: &Process) -> Beyond {
         if process.key == self.key || !process.entered {
@@ -57,7 +67,7 @@ impl First {
         }
         let execution = &process.execution;
         let users = execution.namespaces.user;
-        let other_users = users != 0 && self.user_namespace != 0 && users != self.user_namespace;
+        let other_users = users != 0 && self.namespaces.user != 0 && users != self.namespaces.user;
         // Everybody may make a user namespace of his own and has every capability in it: over nothing but itself.
         let own_users = other_users && execution.namespaces.in_initial_user() != Some(true);
         let known = self.bounding.0 != 0;
@@ -74,7 +84,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::event::{Credentials, Execution, Namespaces};
+    use crate::event::{Credentials, Execution};
 
     const USUAL: u64 = 0xA804_25FB;
     const ALL: u64 = (1 << 41) - 1;

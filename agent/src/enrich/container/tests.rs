@@ -100,6 +100,7 @@ fn late_facts_replace_early_ones_and_poor_facts_never_good_ones() {
 fn running(pid: u32, second: i64) -> Process {
     let namespaces = Namespaces {
         mount: 1000 + pid,
+        pid: 2000 + pid,
         ..Namespaces::default()
     };
     Process {
@@ -131,12 +132,24 @@ fn a_restart_counts_as_a_start() {
     assert!(starts(&mut containers, 1, 1));
     containers.apply(&known(ContainerAction::Start, "a"), later, now);
     assert!(!starts(&mut containers, 2, 2));
-    assert_eq!(containers.by_mounts(1001).map(|id| &**id), Some("a"));
-    containers.apply(&known(ContainerAction::Die, "a"), later, now);
+    let by_namespaces = |containers: &Containers, mount, pid| {
+        let namespaces = Namespaces {
+            mount,
+            pid,
+            ..Namespaces::default()
+        };
+        let found = containers.by_namespaces(&namespaces);
+        found.map(|(id, first)| (id.to_string(), first.key.pid))
+    };
+    assert_eq!(by_namespaces(&containers, 1001, 2001), Some(("a".to_owned(), 1)));
     assert_eq!(
-        (containers.first("a").map(|first| first.key), containers.by_mounts(1001)),
-        (None, None)
+        by_namespaces(&containers, 1001, 5),
+        None,
+        "a number that was used again"
     );
+    containers.apply(&known(ContainerAction::Die, "a"), later, now);
+    assert!(containers.first("a").is_none());
+    assert_eq!(by_namespaces(&containers, 1001, 2001), None);
     assert!(starts(&mut containers, 3, 6));
     containers.apply(&known(ContainerAction::Die, "a"), later, now);
     assert!(

@@ -62,6 +62,7 @@ fn ancestors_outlive_their_exit() {
         later,
     );
     assert!(table.get(key(2)).is_none());
+    assert!(table.is_live(key(1)) && !table.is_live(key(2)) && !table.is_live(key(9)));
     let grandchild = table.exec(key(3), key(1), running("/bin/true", "/"), None);
     assert_eq!(line(&grandchild), ["/bin/sh", "/sbin/init"]);
 }
