@@ -39,3 +39,4 @@ mod sigma;
 mod sockets;
 mod storm;
 mod unix_sockets;
+mod web_shell;

@@ -56,6 +56,8 @@ impl Outcome {
 /// correlate, those that give roles, and their filters, but no others.
 pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     let mut outcome = Outcome::default();
+    let afresh = || Rules::of(documents.about(file)).0;
+    let mut rules = afresh();
     for (number, line) in samples.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match serde_json::from_str::<Sample>(line) {
             Ok(sample) => {
@@ -64,7 +66,10 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
                 } else {
                     &mut outcome.near_misses
                 }) += 1;
-                if let Err(failure) = try_sample(sample, documents, file) {
+                if rules.count() {
+                    rules = afresh();
+                }
+                if let Err(failure) = try_sample(sample, &mut rules, documents, file) {
                     outcome.failures.push((number + 1, failure));
                 }
             }
@@ -74,9 +79,8 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     outcome
 }
 
-fn try_sample(sample: Sample, documents: &Documents, file: &Path) -> Result<(), String> {
+fn try_sample(sample: Sample, rules: &mut Rules, documents: &Documents, file: &Path) -> Result<(), String> {
     let Sample { why, matches, events } = sample;
-    let (mut rules, _) = Rules::of(documents.about(file));
     let own = documents
         .places()
         .filter(|(place, _)| *place.file == *file)
