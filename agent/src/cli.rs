@@ -6,6 +6,7 @@ mod replay;
 mod record;
 mod explain;
 mod rules;
+mod except;
 mod fields;
 mod bench;
 mod doctor;

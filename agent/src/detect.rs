@@ -24,6 +24,7 @@ use rsigma_eval::RuleExplanation;
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use self::check::slug;
 use self::{
     document::{Documents, RuleFile},
     expiry::Expiries,
@@ -185,6 +186,11 @@ impl Rules {
         let id = Uuid::try_parse(wanted).ok();
         let meant = |rule: &&Arc<Rule>| Some(rule.id) == id || *rule.name == *wanted || *rule.title == *wanted;
         self.iter().filter(meant).collect()
+    }
+
+    /// Whether a rule counts what others match, rather than matching events itself.
+    pub fn is_correlation(&self, rule: &Rule) -> bool {
+        self.families[rule.log_source as usize].is_correlation(rule)
     }
 
     /// Why a rule does or does not match an event; `None` for a correlation, which no single event explains.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::{RuleFolders, bench, fields, must_exist};
+use super::{RuleFolders, bench, except, fields, must_exist};
 use crate::{
     config::RULES_FOLDER,
     detect::{
@@ -25,7 +25,8 @@ use crate::{
   tocsin rules list                         every rule in force
   tocsin rules show privileged-container-medium
   tocsin rules check /etc/tocsin/rules.d    what is wrong, as file:line: reason
-  tocsin rules test ./my-rules              run the samples beside the rules")]
+  tocsin rules test ./my-rules              run the samples beside the rules
+  tocsin rules except alert.json            do not raise this again")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     action: Action,
@@ -55,6 +56,7 @@ enum Action {
         /// Folders or files [default: the built-in rules]
         paths: Vec<PathBuf>,
     },
+    Except(except::Arguments),
     /// The fields that rules can name, with the log sources that carry them
     Fields {
         /// As a page of documentation
@@ -73,6 +75,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
         Action::Show { rule, folders } => show(rule, folders, out),
         Action::Check { paths } => check(paths, out),
         Action::Test { paths } => test(paths, out),
+        Action::Except(arguments) => except::run(arguments, out),
         Action::Fields { markdown } => fields::run(*markdown, out),
         Action::Bench(arguments) => bench::run(arguments, out),
     }

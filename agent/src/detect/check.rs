@@ -437,7 +437,7 @@ pub(super) fn file_of(place: &Place) -> Option<PathBuf> {
 }
 
 /// A name for a rule that has none.
-pub(super) fn slug(title: &str) -> String {
+pub fn slug(title: &str) -> String {
     let word = |letter: char| {
         if letter.is_alphanumeric() {
             letter.to_ascii_lowercase()

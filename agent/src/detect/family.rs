@@ -155,6 +155,14 @@ impl Family {
         rules.into_iter()
     }
 
+    /// Whether a rule counts what others match.
+    pub(super) fn is_correlation(&self, rule: &Rule) -> bool {
+        let id = rule.id.to_string();
+        self.correlations
+            .iter()
+            .any(|correlation| correlation.id.as_ref() == Some(&id))
+    }
+
     /// Why a rule does or does not match; `None` for a correlation.
     pub(super) fn explain(&self, rule: &Rule, observed: &Observed) -> Option<RuleExplanation> {
         let id = rule.id.to_string();

@@ -17,6 +17,19 @@ pub fn family(written: &Written) -> Result<LogSource, String> {
     found.ok_or_else(|| describe([product, category, service]))
 }
 
+/// The `logsource` of rules that judge that family.
+pub fn written(source: LogSource) -> &'static [(&'static str, &'static str)] {
+    match source {
+        LogSource::ProcessCreation => &[("product", "linux"), ("category", "process_creation")],
+        LogSource::NetworkConnection => &[("product", "linux"), ("category", "network_connection")],
+        LogSource::NetworkListen => &[("product", "linux"), ("category", "network_listen")],
+        LogSource::DnsQuery => &[("category", "dns_query")],
+        LogSource::Container => &[("product", "docker"), ("category", "container")],
+        LogSource::Webserver => &[("category", "webserver")],
+        LogSource::Health => &[("product", "tocsin"), ("service", "health")],
+    }
+}
+
 /// Categories that a Linux rule, or one for any product, can be about.
 fn by_category(category: &str) -> Option<LogSource> {
     match category {
@@ -50,6 +63,17 @@ mod tests {
             ..Written::default()
         };
         assert_eq!(family(&written), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn what_is_written_for_a_family_is_read_as_that_family() {
+        for source in LogSource::ALL {
+            let part = |wanted: &str| {
+                let mut parts = written(source).iter();
+                parts.find(|(key, _)| *key == wanted).map_or("", |(_, value)| value)
+            };
+            check(part("product"), part("category"), part("service"), Ok(source));
+        }
     }
 
     #[test]

@@ -115,7 +115,10 @@ impl Serialize for Fields<'_> {
         }
         socket_fields(&mut fields, &observed.event.kind)?;
         for (name, value) in matched_once(alert) {
-            matched_field(&mut fields, name, value)?;
+            quoted_field(&mut fields, "matched", name, value)?;
+        }
+        for (name, value) in observed.event.given.iter().flat_map(|given| given.iter()) {
+            quoted_field(&mut fields, "given", name, value)?;
         }
         fields.end()
     }
@@ -216,10 +219,10 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
     Ok(())
 }
 
-/// Under a name of its own: a matched `container.id` must not stand beside Falco's short one. Readers cast the fields
+/// A field by the name that rules use, under a name of its own: a matched `container.id` must not stand beside Falco's short one. Readers cast the fields
 /// that they know to texts, so lists become one.
-fn matched_field<M: SerializeMap>(fields: &mut M, name: &str, value: &Value) -> Result<(), M::Error> {
-    fields.serialize_key(&format_args!("tocsin.matched.{name}"))?;
+fn quoted_field<M: SerializeMap>(fields: &mut M, why: &str, name: &str, value: &Value) -> Result<(), M::Error> {
+    fields.serialize_key(&format_args!("tocsin.{why}.{name}"))?;
     match value {
         Value::Array(_) | Value::Object(_) | Value::Null => fields.serialize_value(&Text(value)),
         Value::Bool(_) | Value::Number(_) | Value::String(_) => fields.serialize_value(value),

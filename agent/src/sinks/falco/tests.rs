@@ -102,7 +102,13 @@ fn sockets_and_other_sources() {
         &[("source", "docker".into()), ("container.privileged", true.into())],
     );
     check(&samples::health(), &[("source", "health".into())]);
-    check(&samples::web(), &[("tocsin.matched.cs-uri-query", "cmd=id".into())]);
+    check(
+        &samples::web(),
+        &[
+            ("tocsin.matched.cs-uri-query", "cmd=id".into()),
+            ("tocsin.given.c-ip", "203.0.113.9".into()),
+        ],
+    );
 }
 
 #[test]

@@ -1,0 +1,329 @@
+//! Every rule's samples, each excepted by the alert that it raises: that event is silent, and no other is.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::{
+    alert::{self, redact::Redactor, samples},
+    detect::{builtin, load},
+    event::recorded::event_from_json,
+    observed::Observed,
+    sinks::{Format, Formatter, Host},
+};
+
+const FORMS: [Format; 2] = [Format::Ocsf, Format::Falco];
+/// So many samples of each file are tried: loading rules takes its time.
+const SAMPLES: usize = 4;
+
+type Fields = Map<String, Value>;
+
+#[test]
+fn what_an_alert_tells_is_what_the_rules_saw() {
+    for alert in samples::all() {
+        for form in FORMS {
+            let told = read_back(&alert, form).told(&alert.rule);
+            for (name, value) in &told {
+                let seen = alert.observed.field(name).map(|value| value.to_json());
+                let as_text = seen.as_ref().map(|seen| Value::from(seen.to_string()));
+                assert!(
+                    seen.as_ref() == Some(value) || as_text.as_ref() == Some(value),
+                    "{form}: {name} is {value}, the event has {seen:?}"
+                );
+            }
+            let expected = alert.observed.process.is_some();
+            assert_eq!(told.contains_key("Image"), expected, "{form} {told:?}");
+        }
+    }
+}
+
+#[test]
+fn an_exception_silences_its_event_and_no_other() {
+    let (mut tried, mut told_apart) = (BTreeSet::new(), BTreeSet::new());
+    for file in builtin::rules() {
+        let samples = builtin::samples(&file.path).unwrap_or_default();
+        let matching = samples
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let matching = matching.filter(|sample| sample["match"] == true);
+        let files = of_same_titles(&file);
+        let mut rules = load(&files, Timestamp::UNIX_EPOCH).0;
+        let events = matching.filter_map(|sample| lone_event(&sample)).take(SAMPLES);
+        for (event, form) in events.zip(FORMS.into_iter().cycle()) {
+            let Some(alert) = raise(&mut rules, &event) else {
+                continue;
+            };
+            tried.insert(file.path.clone());
+            let made = except(&rules, &alert, form, &[]).unwrap_or_else(|error| panic!("{event:?}: {error:#}"));
+            let mut with = prove(&made.text, files.clone()).unwrap();
+            if check(&mut rules, &mut with, &made, &event) {
+                told_apart.insert(file.path.clone());
+            }
+        }
+    }
+    assert!(tried.len() > 15, "{tried:?}");
+    assert_eq!(tried, told_apart, "nothing that differs in a field was still told");
+}
+
+/// The exception takes `event` out, and nothing that differs from it in a field that it names. Whether there was
+/// something like that.
+fn check(rules: &mut Rules, with: &mut Rules, made: &Made, event: &Fields) -> bool {
+    assert_eq!(raised(with, event), NONE, "{}", made.text);
+    let mut told = false;
+    for chosen in &made.choice.chosen {
+        for other in others(&chosen.field, chosen.value.as_ref()) {
+            let mut changed = event.clone();
+            changed.insert(chosen.field.clone(), other);
+            let expected = raised(rules, &changed);
+            assert_eq!(raised(with, &changed), expected, "{changed:?}\n{}", made.text);
+            told |= !expected.is_empty();
+        }
+    }
+    told
+}
+
+const NONE: BTreeSet<String> = BTreeSet::new();
+
+/// Values that are almost that of a field.
+fn others(field: &str, value: Option<&Value>) -> Vec<Value> {
+    match value {
+        None => vec![json!(samples::CONTAINER_ID)],
+        Some(Value::String(text)) => {
+            let ends = [format!("{text}x"), format!("x{text}")];
+            let cased = [text.to_uppercase(), text.to_lowercase()];
+            let all = ends.into_iter().chain(cased).filter(|other| other != text);
+            all.map(Value::from).collect()
+        }
+        Some(Value::Number(number)) => vec![json!(number.as_u64().unwrap() + 1)],
+        Some(other) => panic!("{field} is {other}"),
+    }
+}
+
+/// The event of a sample that has one, with what every real event has as well.
+fn lone_event(sample: &Value) -> Option<Fields> {
+    let [event] = &sample["events"].as_array()?[..] else {
+        return None;
+    };
+    let mut event = event.as_object()?.clone();
+    let mut add = |field: &str, value: Value| _ = event.entry(field).or_insert(value);
+    add("time", json!(0));
+    if sample["events"][0].get("container.id").is_some() || sample["events"][0]["category"] == "container" {
+        add("container.image", json!("registry.example:5000/team/agent:1.2"));
+        add(
+            "container.image_digest",
+            json!(format!("sha256:{}", samples::CONTAINER_ID)),
+        );
+    }
+    if sample["events"][0].get("Image").is_some() {
+        add("CommandLine", json!(r#"agent --glob "*.[ch]?" C:\dir\ 100%"#));
+        add("User", json!("svc-agent"));
+    }
+    Some(event)
+}
+
+/// The rules of the same titles, and what they quote: the others cost time.
+fn of_same_titles(file: &RuleFile) -> Vec<RuleFile> {
+    let title = |file: &RuleFile| {
+        file.text
+            .lines()
+            .find(|line| line.starts_with("title:"))
+            .map(str::to_owned)
+    };
+    let wanted = title(file);
+    let mut files = builtin::rules();
+    files.retain(|file| title(file) == wanted || file.path.starts_with("lists"));
+    files
+}
+
+fn raised(rules: &mut Rules, event: &Fields) -> BTreeSet<String> {
+    let observed = Observed::from(event_from_json(event.clone()).unwrap());
+    let matches = rules.judge(&observed);
+    matches.iter().map(|found| found.rule.name.to_string()).collect()
+}
+
+/// The alert of an event, if it raises one.
+fn raise(rules: &mut Rules, event: &Fields) -> Option<alert::Alert> {
+    let observed = Arc::new(Observed::from(event_from_json(event.clone()).unwrap()));
+    let mut matches = rules.judge(&observed).into_iter().filter(|found| found.asks.is_none());
+    let found = matches.next()?;
+    Some(alert::Alert::new(found.rule, observed, found.matched))
+}
+
+fn read_back(alert: &alert::Alert, format: Format) -> Alert {
+    let formatter = Formatter {
+        format,
+        host: Arc::new(Host::default()),
+        colour: false,
+        width: 80,
+    };
+    let mut line = Vec::new();
+    formatter.write(alert, &mut line);
+    Alert::read(std::str::from_utf8(&line).unwrap()).unwrap()
+}
+
+fn except(rules: &Rules, alert: &alert::Alert, form: Format, fields: &[&str]) -> Result<Made> {
+    let fields: Vec<_> = fields.iter().map(|field| (*field).to_owned()).collect();
+    make(
+        &read_back(alert, form),
+        rules,
+        &fields,
+        &Expires::Days(90),
+        samples::at(0),
+    )
+}
+
+const RULE: &str = "title: Something ran\nid: 11111111-1111-4111-8111-111111111111\nname: ran-low\n\
+    logsource: {product: linux, category: process_creation}\ndetection:\n    selection: {Image|contains: /}\n    \
+    condition: selection\nlevel: low\n---\ntitle: Something ran\nid: 22222222-2222-4222-8222-222222222222\nname: ran-high\n\
+    logsource: {product: linux, category: process_creation}\ndetection:\n    selection: {User: root}\n    condition: selection\n\
+    level: high\n";
+
+fn own_rules() -> Rules {
+    let file = RuleFile {
+        path: "own.yml".into(),
+        text: RULE.to_owned(),
+        built_in: false,
+    };
+    load(&[file], Timestamp::UNIX_EPOCH).0
+}
+
+fn event(fields: Value) -> Fields {
+    let Value::Object(mut fields) = fields else { panic!() };
+    fields.insert("time".into(), json!(0));
+    fields.insert("category".into(), json!("process_creation"));
+    fields
+}
+
+#[test]
+fn it_is_a_filter_to_be_read_by_people() {
+    let mut rules = own_rules();
+    let event = event(json!({"Image": "/opt/b?ck*p\\run", "CommandLine": "run --all", "User": "root"}));
+    let mut alert = raise(&mut rules, &event).unwrap();
+    alert.id = uuid::Uuid::nil();
+    let text = except(&rules, &alert, Format::Ocsf, &[]).unwrap().text;
+    let id = text.lines().find(|line| line.starts_with("id: ")).unwrap();
+    let expected = r#"# Written by `tocsin rules except` on 2026-11-24 from the alert 00000000-0000-0000-0000-000000000000.
+title: "Exception to Something ran"
+ID
+description: Say here why it is right, and who may be asked.
+date: 2026-11-24
+logsource:
+    product: linux
+    category: process_creation
+filter:
+    rules:
+        - 11111111-1111-4111-8111-111111111111 # ran-low
+        - 22222222-2222-4222-8222-222222222222 # ran-high
+    selection:
+        # the program
+        Image|cased: "/opt/b\\?ck\\*p\\\\run"
+        # what it is told to do
+        CommandLine|cased: "run --all"
+        # as whom it runs
+        User|cased: "root"
+        # on the host: the same in a container is not excepted
+        container.id|exists: false
+    condition: not selection
+tocsin:
+    expires: 2027-02-22
+"#;
+    assert_eq!(text, expected.replace("ID", id));
+}
+
+#[test]
+fn what_is_missing_is_said_and_too_little_is_refused() {
+    let rules = own_rules();
+    let raise = |fields: Value| raise(&mut own_rules(), &event(fields)).unwrap();
+    let made = |alert: &alert::Alert| except(&rules, alert, Format::Ocsf, &[]);
+    let secret = raise(
+        json!({"Image": "/bin/db", "CommandLine": "db --password=hunter2", "User": "db", "ParentImage": "/bin/sh"}),
+    );
+    let secret = Redactor::new(&[]).unwrap().alert(secret);
+    let Made { choice, text, .. } = made(&secret).unwrap();
+    assert_eq!(
+        choice.notes,
+        [
+            "CommandLine is left out: a secret was removed from it",
+            "process.script is left out: the alert does not tell it"
+        ]
+    );
+    assert!(
+        text.contains("ParentImage|cased: \"/bin/sh\"") && !text.contains("redacted"),
+        "{text}"
+    );
+
+    let named = raise(
+        json!({"Image": "/bin/db", "CommandLine": "db", "User": "db", "container.id": "f00d", "container.image": "db:1"}),
+    );
+    let Made { choice, text, .. } = made(&named).unwrap();
+    assert_eq!(
+        choice.notes,
+        ["the alert does not tell the image's digest: its name alone would prove nothing"]
+    );
+    assert!(
+        text.contains("container.image|cased: \"db:1\"") && text.contains("Image|cased: \"/bin/db\""),
+        "{text}"
+    );
+
+    let refused = |alert: &alert::Alert, fields: &[&str]| {
+        let error = except(&rules, alert, Format::Falco, fields).unwrap_err();
+        error.to_string()
+    };
+    let cases: [(&[&str], &str); 4] = [
+        (
+            &["User"],
+            "refused: nothing here tells this cause from others, so that everything would be excepted",
+        ),
+        (
+            &["container.image", "User"],
+            "refused: anybody can give an image that name; add its digest or the program",
+        ),
+        (&["ParentImage"], "the alert does not tell ParentImage"),
+        (
+            &["QueryName"],
+            "process_creation events never carry the field QueryName",
+        ),
+    ];
+    for (fields, reason) in cases {
+        assert_eq!(refused(&named, fields), reason);
+    }
+    assert_eq!(
+        refused(&secret, &["CommandLine"]),
+        "CommandLine holds a secret, which the alert does not tell"
+    );
+    let bare = raise(json!({"User": "root"}));
+    assert!(
+        refused(&bare, &[]).starts_with("refused: nothing here tells"),
+        "{}",
+        refused(&bare, &[])
+    );
+}
+
+#[test]
+fn an_end_is_a_number_of_days_a_moment_or_never() {
+    let cases = [
+        ("30d", Some(Expires::Days(30))),
+        ("never", Some(Expires::Never)),
+        ("9999-12-24", Some(Expires::Moment("9999-12-24".into()))),
+        ("2001-12-24", None),
+        ("soon", None),
+        ("-3d", None),
+    ];
+    for (written, expected) in cases {
+        assert_eq!(parse_expires(written).ok(), expected, "{written}");
+    }
+}
+
+#[test]
+fn an_alert_is_one_object_of_ours() {
+    for text in [
+        "",
+        "{}",
+        "[]",
+        "{} {}",
+        r#"{"rule": "Read sensitive file", "output_fields": {}}"#,
+    ] {
+        Alert::read(text).unwrap_err();
+    }
+}
