@@ -41,3 +41,4 @@ mod sigma;
 mod sockets;
 mod storm;
 mod unix_sockets;
+mod web_shell;

@@ -198,6 +198,11 @@ impl Rules {
         self.families[rule.log_source as usize].explain(rule, observed)
     }
 
+    /// Whether some count, so that an event's verdict depends on those before it.
+    pub fn count(&self) -> bool {
+        self.families.iter().any(Family::counts)
+    }
+
     /// Takes over what the former set's correlations have counted, for those that say the same as before.
     pub fn continue_from(&mut self, former: &Self) {
         for (family, former) in self.families.iter_mut().zip(&former.families) {

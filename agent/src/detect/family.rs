@@ -174,6 +174,11 @@ impl Family {
         Some(explain_rule(compiled, observed))
     }
 
+    /// Whether a correlation counts.
+    pub(super) fn counts(&self) -> bool {
+        self.correlator.is_some()
+    }
+
     /// Takes over what the same correlations of a former set have counted.
     pub(super) fn continue_from(&mut self, former: &Self) {
         let (Some(correlator), Some(past)) = (&mut self.correlator, &former.correlator) else {

@@ -5,7 +5,6 @@ use std::{path::Path, time::Instant};
 use rsigma_parser::{CorrelationRule, SigmaRule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::{
     Rules,
@@ -57,12 +56,8 @@ impl Outcome {
 /// correlate, those that give roles, and their filters, but no others.
 pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     let mut outcome = Outcome::default();
-    let make = || Rules::of(documents.about(file)).0;
-    // What correlations count must not last from one sample to the next; rules that count nothing serve for all.
-    let counting = !documents.about(file).correlations.is_empty();
-    let mut rules = make();
-    let own = documents.places().filter(|(place, _)| *place.file == *file);
-    let own: Vec<_> = own.map(|(_, id)| id).collect();
+    let afresh = || Rules::of(documents.about(file)).0;
+    let mut rules = afresh();
     for (number, line) in samples.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match serde_json::from_str::<Sample>(line) {
             Ok(sample) => {
@@ -71,10 +66,10 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
                 } else {
                     &mut outcome.near_misses
                 }) += 1;
-                if counting {
-                    rules = make();
+                if rules.count() {
+                    rules = afresh();
                 }
-                if let Err(failure) = try_sample(sample, &mut rules, &own) {
+                if let Err(failure) = try_sample(sample, &mut rules, documents, file) {
                     outcome.failures.push((number + 1, failure));
                 }
             }
@@ -84,8 +79,13 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     outcome
 }
 
-fn try_sample(sample: Sample, rules: &mut Rules, own: &[Uuid]) -> Result<(), String> {
+fn try_sample(sample: Sample, rules: &mut Rules, documents: &Documents, file: &Path) -> Result<(), String> {
     let Sample { why, matches, events } = sample;
+    let own = documents
+        .places()
+        .filter(|(place, _)| *place.file == *file)
+        .map(|(_, id)| id);
+    let own: Vec<_> = own.collect();
     let (mut node, mut fired) = (Node::default(), false);
     for (second, mut event) in events.into_iter().enumerate() {
         event.entry("time").or_insert_with(|| Value::from(second));

@@ -109,6 +109,7 @@ impl Fields<'_> {
                 euid: self.id("process.euid").or(self.id("process.uid")).unwrap_or_default(),
                 ..Credentials::default()
             },
+            tty: self.text("process.tty").into(),
             cgroup: self.cgroup(),
             cgroup_id: self.number("process.cgroup_id").unwrap_or_default(),
             ..Execution::default()
