@@ -147,7 +147,8 @@ fn a_reader_that_has_seen_enough_ends_a_command_in_peace() {
 
 #[test]
 fn an_agent_whose_reader_has_gone_ends() {
-    let mut command = tocsin(&["run"]);
+    let state = tempfile::tempdir().unwrap();
+    let mut command = tocsin(&["run", "--state-dir", &state.path().to_string_lossy()]);
     let mut agent = command.stdout(closed_pipe()).stderr(Stdio::piped()).spawn().unwrap();
     // Whenever the agent is ready, the next of these is an alert that it cannot write.
     let folder = tempfile::tempdir_in("/dev/shm").unwrap();

@@ -148,9 +148,10 @@ fn what_is_below_the_lowest_level_stays_silent() {
 
 #[test]
 fn alerts_come_in_falcos_form() {
-    let run = ["run", "--config", "/dev/null", "--format", "falco"];
+    let state = tempfile::tempdir().unwrap();
+    let run = ["run", "--config", "/dev/null", "--format", "falco", "--state-dir"];
     let outside = Outside::start();
-    let agent = Tocsin::spawn(Tocsin::command().args(run), "watching");
+    let agent = Tocsin::spawn(Tocsin::command().args(run).arg(state.path()), "watching");
     let dropped = Dropped::new("/dev/shm");
     outside.run(&dropped);
     let alert = agent.wait_for_event("alert", |alert| {

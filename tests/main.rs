@@ -19,6 +19,7 @@ mod watch;
 mod web_host;
 
 mod docker_api;
+mod baseline;
 mod execution;
 mod kubernetes;
 mod kubernetes_dashboard;

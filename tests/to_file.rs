@@ -26,7 +26,10 @@ impl ToFile {
         let folder = tempfile::tempdir().unwrap();
         let file = |name| File::create(folder.path().join(name)).unwrap();
         let mut command = Tocsin::command();
-        command.args(["run", "--config", "/dev/null"]).args(arguments);
+        command
+            .args(["run", "--config", "/dev/null", "--state-dir"])
+            .arg(folder.path());
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(file("output")).stderr(file("log"));
         let child = command.spawn().unwrap();
         let agent = Self { child, folder };

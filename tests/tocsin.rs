@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -10,6 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{
     deadline::wait_for,
@@ -28,14 +30,26 @@ pub(crate) struct Tocsin {
     output: Arc<Mutex<Vec<Value>>>,
     log: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
+    /// What the agent keeps; gone with it.
+    state: Option<TempDir>,
 }
 
 impl Tocsin {
     /// Starts `tocsin run` with these further arguments, and waits until it watches. The node's own configuration has
     /// no say.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let run = ["run", "--config", "/dev/null", "--format", "ocsf"];
-        Self::spawn(Self::command().args(run).args(arguments), "watching")
+        let state = tempfile::tempdir().expect("a folder for the agent's state");
+        let mut tocsin = Self::start_in(state.path(), Path::new("/dev/null"), arguments);
+        tocsin.state = Some(state);
+        tocsin
+    }
+
+    /// The same with a configuration file and a folder that outlives the agent.
+    pub(crate) fn start_in(state: &Path, config: &Path, arguments: &[&str]) -> Self {
+        let mut command = Self::command();
+        command.args(["run", "--format", "ocsf", "--config"]).arg(config);
+        command.arg("--state-dir").arg(state).args(arguments);
+        Self::spawn(&mut command, "watching")
     }
 
     /// Starts `tocsin record -` with these further arguments, and waits until it records.
@@ -68,6 +82,7 @@ impl Tocsin {
             output,
             log,
             readers,
+            state: None,
         };
         wait_for(
             &format!("`{ready}` in the agent's log"),

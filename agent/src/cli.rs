@@ -8,6 +8,7 @@ mod explain;
 mod rules;
 mod except;
 mod import;
+mod baseline;
 mod fields;
 mod bench;
 mod doctor;
@@ -61,6 +62,7 @@ enum Command {
     Record(record::RecordArgs),
     Explain(explain::Arguments),
     Rules(rules::Arguments),
+    Baseline(baseline::Arguments),
     Doctor(doctor::DoctorArgs),
     Generate(generate::GenerateArgs),
 }
@@ -84,6 +86,7 @@ impl Cli {
             Command::Record(args) => args.execute(),
             Command::Explain(args) => to_stdout(|out| explain::run(&args, out)),
             Command::Rules(args) => to_stdout(|out| rules::run(&args, out)),
+            Command::Baseline(args) => to_stdout(|out| baseline::run(&args, out)),
             Command::Doctor(args) => args.execute(),
             Command::Generate(args) => args.execute(),
         };
@@ -197,6 +200,9 @@ struct NodeArgs {
     /// Bytes of the ring between kernel and agent, a power of two [default: 8388608]
     #[arg(long, value_name = "BYTES", value_parser = parse_ring)]
     ring_size: Option<u32>,
+    /// The folder of what is kept across restarts [default: /var/lib/tocsin]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// Do not ask listeners that look like a Docker API whether they are one
     #[arg(long)]
     no_probe: bool,
@@ -209,6 +215,7 @@ impl NodeArgs {
             config.set_socket("docker", socket.clone());
         }
         config.ring_bytes = self.ring_size.unwrap_or(config.ring_bytes);
+        config.state = self.state_dir.clone().unwrap_or(config.state);
         config.docker_probe &= !self.no_probe;
         Ok(config)
     }

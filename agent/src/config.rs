@@ -6,16 +6,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::Deserialize;
 
-use crate::{alert::Level, sources::docker::RUNTIMES};
+use crate::{alert::Level, enrich::baseline::Learning, sources::docker::RUNTIMES};
 
 /// Where the configuration is looked for; a node without it runs with the defaults.
 pub const DEFAULT_FILE: &str = "/etc/tocsin/tocsin.toml";
 
 /// Where operators put rules, exceptions and overrides of their own.
 pub const RULES_FOLDER: &str = "/etc/tocsin/rules.d";
+
+/// Where the agent keeps what must outlive it.
+pub const STATE_FOLDER: &str = "/var/lib/tocsin";
 
 /// How the agent shall work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,12 @@ pub struct Config {
     pub runtimes: Vec<(&'static str, PathBuf)>,
     /// A listener that looks like a Docker API is asked, on loopback, whether it is one.
     pub docker_probe: bool,
+    /// The folder of what the agent keeps across restarts.
+    pub state: PathBuf,
+    /// When behaviour counts as learned.
+    pub learning: Learning,
+    /// How often what was learned is written down: so much of it a killed agent may lose.
+    pub keep_every: SignedDuration,
     /// What looks like a secret is removed from alerts.
     pub redact: bool,
     /// Regular expressions of what else is a secret.
@@ -51,6 +60,9 @@ impl Default for Config {
                 .map(|(name, socket)| (*name, PathBuf::from(socket)))
                 .collect(),
             docker_probe: true,
+            state: STATE_FOLDER.into(),
+            learning: Learning::default(),
+            keep_every: SignedDuration::from_mins(1),
             redact: true,
             secrets: Vec::new(),
         }
@@ -89,8 +101,10 @@ struct File {
     ring_mib: Option<u32>,
     redact: Option<bool>,
     secrets: Option<Vec<String>>,
+    state: Option<PathBuf>,
     docker: Docker,
     podman: Podman,
+    baseline: Baseline,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,6 +120,48 @@ struct Podman {
     socket: Option<PathBuf>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+struct Baseline {
+    learning: Option<String>,
+    minutes: Option<u32>,
+    containers: Option<usize>,
+    keep_every: Option<String>,
+}
+
+impl Baseline {
+    fn mean(&self) -> Result<Learning> {
+        let usual = Learning::default();
+        let minutes = self.minutes.unwrap_or(usual.minutes);
+        let containers = self.containers.unwrap_or(usual.containers);
+        if minutes == 0 || !(1..=MOST_CONTAINERS).contains(&containers) {
+            bail!("{minutes} minutes, {containers} containers: at least 1, and at most {MOST_CONTAINERS} containers");
+        }
+        Ok(Learning {
+            duration: self
+                .learning
+                .as_deref()
+                .map_or(Ok(usual.duration), duration)
+                .context("learning")?,
+            minutes,
+            containers,
+        })
+    }
+}
+
+/// Containers that are told apart for each behaviour.
+const MOST_CONTAINERS: usize = 16;
+
+/// A length of time as people write it: `36h`, `7d`.
+fn duration(text: &str) -> Result<SignedDuration> {
+    let span: Span = text
+        .parse()
+        .map_err(|_| anyhow::anyhow!("{text} is no length of time such as 36h or 7d"))?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours());
+    let duration = duration.ok().filter(|duration| !duration.is_negative());
+    duration.with_context(|| format!("{text} is not made of days, hours, minutes and seconds"))
+}
+
 impl File {
     fn mean(self) -> Result<Config> {
         let Self {
@@ -115,8 +171,10 @@ impl File {
             ring_mib,
             redact,
             secrets,
+            state,
             docker,
             podman,
+            baseline,
         } = self;
         let mut config = Config::default();
         config.rules = rules.unwrap_or(config.rules);
@@ -131,6 +189,11 @@ impl File {
         }
         config.redact = redact.unwrap_or(config.redact);
         config.secrets = secrets.unwrap_or(config.secrets);
+        config.state = state.unwrap_or(config.state);
+        config.learning = baseline.mean().context("baseline")?;
+        if let Some(text) = &baseline.keep_every {
+            config.keep_every = duration(text).context("baseline: keep-every")?;
+        }
         config.docker_probe = docker.probe.unwrap_or(config.docker_probe);
         for (name, socket) in [("docker", docker.socket), ("podman", podman.socket)] {
             if let Some(socket) = socket {
@@ -178,6 +241,18 @@ mod tests {
         assert!(config.dedup.is_zero() && !config.docker_probe);
         assert_eq!(config.ring_bytes, 16 << 20);
         assert!(config.runtimes.contains(&("docker", "/x.sock".into())));
+        let text = "state = '/srv/tocsin'\n[baseline]\nlearning = '7d'\nminutes = 1\nkeep-every = '5s'\n";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.state, Path::new("/srv/tocsin"));
+        let expected = Learning {
+            duration: SignedDuration::from_hours(7 * 24),
+            minutes: 1,
+            containers: 2,
+        };
+        assert_eq!(
+            (config.learning, config.keep_every),
+            (expected, SignedDuration::from_secs(5))
+        );
     }
 
     #[test]
@@ -186,6 +261,18 @@ mod tests {
             ("\nmin-lvl = 'high'", "line 2: unknown field `min-lvl`"),
             ("min-level = 'loud'", "min-level: loud is no level"),
             ("ring-mib = 3", "ring-mib: a ring of 3145728 bytes"),
+            (
+                "baseline.learning = 'a week'",
+                "baseline: learning: a week is no length of time",
+            ),
+            (
+                "baseline.learning = '1 month'",
+                "baseline: learning: 1 month is not made of days",
+            ),
+            (
+                "baseline.containers = 0",
+                "baseline: 3 minutes, 0 containers: at least 1",
+            ),
             ("rules = 7", "line 1: invalid type"),
             ("[docker", "line 1: "),
         ] {

@@ -32,7 +32,11 @@ use self::{
     problem::Problem,
     score::ScoreExplanation,
 };
-use crate::{alert::Level, event::LogSource, observed::Observed};
+use crate::{
+    alert::Level,
+    event::{LogSource, baseline::BehaviourKind},
+    observed::Observed,
+};
 
 /// The rules in force. They stay as they were loaded; what moves is what the correlations have counted.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub struct Rule {
     /// The fields that tell one subject of this rule from another, from the custom attribute `tocsin: {subject: […]}`;
     /// empty for those of its family ([`crate::alert::dedup`]).
     pub subject: Vec<String>,
+    /// What an event that it matches may teach, from `tocsin: {teaches: NAME}`: it raises no alert.
+    pub teaches: Option<BehaviourKind>,
     /// A match is no alert but gives the event's process this role.
     pub role: Option<Arc<str>>,
     /// What other products call this finding, such as Microsoft Defender's alert type ids, from the custom attribute

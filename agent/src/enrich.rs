@@ -3,7 +3,9 @@
 pub mod process;
 pub mod socket;
 pub mod address;
+pub mod cluster;
 pub mod container;
+pub mod baseline;
 pub mod hold;
 pub mod user;
 
@@ -11,6 +13,8 @@ use std::{sync::Arc, time::Instant};
 
 use self::{
     address::{role, role_of_container, role_of_name},
+    baseline::Baseline,
+    cluster::Cluster,
     container::{Answer, Containers, container_id},
     process::{Processes, has_full_bounding_set, has_full_capabilities, has_left_mounts, shared_namespaces},
     socket::{Listeners, Looked, Names},
@@ -30,6 +34,8 @@ pub struct Node {
     listeners: Listeners,
     looked: Looked,
     names: Names,
+    cluster: Cluster,
+    baseline: Baseline,
 }
 
 /// What became of an event.
@@ -69,6 +75,14 @@ impl Node {
                 self.containers.apply_runtime(*state);
                 return Step::Learned;
             }
+            Kind::KubernetesServer(server) => {
+                self.cluster.learn_server(server);
+                return Step::Learned;
+            }
+            Kind::Baseline(tidings) => {
+                self.baseline.hear(tidings);
+                return Step::Learned;
+            }
             Kind::OwnContainer(id) => {
                 self.containers.apply_own(id);
                 return Step::Learned;
@@ -103,9 +117,13 @@ impl Node {
             }
             Kind::Dns(message) => {
                 self.names.learn(message);
+                self.cluster.learn_name(message);
                 self.process(message.owner)
             }
             Kind::Container(change) => {
+                if let Some(api) = change.container.kubernetes_api {
+                    self.cluster.learn_service(api);
+                }
                 self.containers.apply(change, event.time, now);
                 None
             }
@@ -136,6 +154,11 @@ impl Node {
         let container = self.containers.give_up(id, runtime);
         self.add_container(&mut observed, container);
         observed
+    }
+
+    /// What the images of this node normally do.
+    pub fn baseline(&mut self) -> &mut Baseline {
+        &mut self.baseline
     }
 
     /// A rule gave a process a role: it, its forks, and below them all that asks for its ancestors' roles know it now.
@@ -219,7 +242,7 @@ impl Node {
     /// tells of, which of the node's namespaces it shares.
     fn first_sight(&mut self, process: &Process, container: Arc<Container>) -> Arc<Container> {
         if let Some(api) = process.execution.kubernetes_api {
-            self.containers.learn_api(api);
+            self.cluster.learn_service(api);
         }
         let shared = shared_namespaces(process);
         if container.metadata == Metadata::Known || container.host_namespaces == shared {
@@ -263,9 +286,10 @@ impl Node {
             let (ip, port) = (connection.destination.ip(), connection.destination.port());
             facts.destination_name = self.names.name(connection.owner.network_namespace, ip);
             facts.destination_container = self.destination(connection.destination, process);
-            facts.destination_role = role(ip, port, self.containers.kubernetes_apis())
+            facts.destination_role = role(ip, port, &self.cluster)
                 .or_else(|| role_of_container(facts.destination_container.as_deref()?))
-                .or_else(|| role_of_name(facts.destination_name.as_deref()?));
+                .or_else(|| role_of_name(facts.destination_name.as_deref()?))
+                .or_else(|| self.cluster.role_of_neighbour(ip));
         }
         facts
     }
@@ -300,6 +324,8 @@ fn owner(kind: &Kind) -> Option<Owner> {
         | Kind::Exec(_)
         | Kind::Exit(_)
         | Kind::Container(_)
+        | Kind::Baseline(_)
+        | Kind::KubernetesServer(_)
         | Kind::Health(_)
         | Kind::Recorded(_)
         | Kind::Runtime(_)

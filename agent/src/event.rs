@@ -4,6 +4,7 @@ mod container;
 mod process;
 mod roles;
 mod socket;
+pub mod baseline;
 pub mod recorded;
 
 use std::sync::Arc;
@@ -62,6 +63,10 @@ pub enum Kind {
     OwnContainer(Arc<str>),
     /// The node's user table was read: the text of `/etc/passwd`.
     Users(Box<str>),
+    /// The node's own kubeconfig says where the cluster's API is.
+    KubernetesServer(KubernetesServer),
+    /// Something was learned before, or an operator orders what to do with what was learned.
+    Baseline(Box<baseline::Tidings>),
     /// An execution that was judged already, now that a look has told more of its parent.
     Again(Box<Again>),
     /// The sockets of that process were looked at.
@@ -81,6 +86,15 @@ pub struct Exec {
     pub parent: ProcessKey,
     /// What it became.
     pub execution: Arc<Execution>,
+}
+
+/// Where a cluster's API is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesServer {
+    /// An address, or a name that stands for several.
+    pub host: Box<str>,
+    /// The port.
+    pub port: u16,
 }
 
 /// An event to be judged once more, by the rules that did not match at first.
@@ -160,6 +174,8 @@ impl Kind {
             | Self::Runtime(_)
             | Self::OwnContainer(_)
             | Self::Users(_)
+            | Self::KubernetesServer(_)
+            | Self::Baseline(_)
             | Self::Looked(_) => None,
             Self::Again(again) => again.observed.log_source(),
             Self::Exec(_) => Some(LogSource::ProcessCreation),

@@ -44,6 +44,8 @@ const IN_CONTAINER: &[LogSource] = &[
     LogSource::DnsQuery,
     LogSource::Container,
 ];
+/// What [`crate::enrich::baseline`] learns from.
+const LEARNED: &[LogSource] = &[LogSource::ProcessCreation, LogSource::NetworkConnection];
 const CONNECTION: &[LogSource] = &[LogSource::NetworkConnection];
 const SOCKET: &[LogSource] = &[LogSource::NetworkConnection, LogSource::NetworkListen];
 const LISTEN: &[LogSource] = &[LogSource::NetworkListen];
@@ -202,11 +204,14 @@ pub const FIELDS: &[Field] = &[
     fact("container.start", PROCESS, "the first execution seen in its container", |o| o.facts.container_start.then_some(EventValue::Bool(true))),
     field("container.escaped_cgroup", WITH_PROCESS, "the process belongs to its container without being in its cgroup: it left it, or was sent in by nsenter", |o| process(o)?.escaped_cgroup.then_some(EventValue::Bool(true))),
     field("container.escaped_mounts", WITH_PROCESS, "the process left its container's mount namespace for the node's and still belongs to it: it sees the node's files", |o| o.facts.left_mounts.then_some(EventValue::Bool(true))),
-    fact("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubernetes-dashboard, kubelet, etcd, cloud-metadata, docker-api", |o| text(o.facts.destination_role?)),
+    fact("destination.role", CONNECTION, "what the destination is: kubernetes-api, kubernetes-dashboard, kubernetes-service (near the API's address), kubelet, etcd, cloud-metadata, docker-api", |o| text(o.facts.destination_role?)),
     field("destination.container.id", CONNECTION, "the container of this node that answers at the destination: by its address, or by the node's port that is forwarded to it", |o| text(&destination(o)?.id)),
     field("destination.container.name", CONNECTION, "that container's name", |o| non_empty(&destination(o)?.name)),
     field("destination.container.image", CONNECTION, "that container's image as it was asked for", |o| non_empty(&destination(o)?.image)),
     field("destination.container.labels", CONNECTION, "that container's labels, each as name=value", |o| labels(destination(o)?)),
+    fact("baseline.state", LEARNED, "whether that is usual for this image: learning (too young to tell), known, or new", |o| text(o.facts.baseline.as_ref()?.state.name())),
+    fact("baseline.kind", LEARNED, "what of it is learned: kubernetes-api (a request to a cluster's control plane), child (of a web worker) or drift (a program that is not the image's)", |o| text(o.facts.baseline.as_ref()?.behaviour.kind.name())),
+    fact("baseline.first_seen", LEARNED, "when this image was first seen doing that", |o| Some(EventValue::Str(Cow::Owned(o.facts.baseline.as_ref()?.first_seen?.to_string())))),
     fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.endpoint()?.ip()))),
     field("listener.path", LISTEN, "the path of a unix socket, or @ and its name where it has no file", |o| text(listener(o)?.address.path()?)),
     field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),

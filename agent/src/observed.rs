@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
+    enrich::baseline::Remembered,
     event::{Beyond, Container, Event, LogSource, Process},
     fields::{FIELDS, Field},
 };
@@ -51,6 +52,8 @@ pub struct Facts {
     pub destination_role: Option<&'static str>,
     /// The name that the destination's address was last asked for under.
     pub destination_name: Option<Arc<str>>,
+    /// Whether what is done is usual.
+    pub baseline: Option<Arc<Remembered>>,
     /// The sockets of the process's parent were looked at a moment ago.
     pub parent_sockets_known: bool,
     /// The rules that have matched this event, of one that is judged again.

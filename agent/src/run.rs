@@ -12,17 +12,19 @@ use jiff::Timestamp;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
+    task::JoinHandle,
 };
 use tracing::{info, warn};
 
 use crate::{
     config::Config,
     detect::Ask,
-    event::{Event, Health, Kind, RuntimeState},
+    event::{Event, Health, Kind, RuntimeState, baseline::Copy},
     sources::{
-        self,
+        self, baseline,
         docker::{self, DockerConfig},
         kernel::{Clock, Decoder, Kernel, Reader},
+        kubeconfig,
         looks::Asker,
         procfs, runtime_files, users,
     },
@@ -64,14 +66,23 @@ pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
     Helpers { files, looks }
 }
 
-/// What must be known before the first event: who the users are, where the agent itself runs, and which runtimes will probably answer, so that
-/// events of their containers wait for them. One that does not answer after all says so.
+/// Starts who keeps what was learned, and who hands on the orders about it. Gives the way to the keeper, and its task.
+pub fn start_keeper(config: &Config, events: &sources::Sender) -> (mpsc::Sender<Copy>, JoinHandle<()>) {
+    let (keeper, copies) = mpsc::channel(1);
+    tokio::spawn(baseline::watch(config.state.clone(), events.clone()));
+    (keeper, tokio::spawn(baseline::keep(config.state.clone(), copies)))
+}
+
+/// What must be known before the first event: who the users are, where the node's cluster is and the agent itself
+/// runs, and which runtimes will probably answer, so that events of their containers wait for them. One that does not
+/// answer after all says so.
 pub fn first_tidings(config: &Config) -> Vec<Event> {
     let now = Timestamp::now();
     let mut tidings = Vec::new();
     if let Ok(passwd) = std::fs::read_to_string(PASSWD) {
         tidings.push(event(now, Kind::Users(passwd.into())));
     }
+    tidings.extend(kubeconfig::servers(Path::new("/")).map(|server| event(now, Kind::KubernetesServer(server))));
     if let Some(id) = procfs::own_container() {
         tidings.push(event(now, Kind::OwnContainer(id)));
     }

@@ -7,7 +7,9 @@ pub mod looks;
 mod sock_diag;
 pub mod runtime_files;
 pub mod users;
+pub mod kubeconfig;
 pub mod rules;
+pub mod baseline;
 pub mod wall_clock;
 
 use tokio::sync::mpsc;

@@ -6,16 +6,22 @@ pub mod judge;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tracing::{error, info};
 
-use self::{entrance::Entrance, judge::Judge};
+use self::{
+    entrance::Entrance,
+    judge::{Judge, Lessons},
+};
 use crate::{
     alert::Level,
-    event::{Event, Health, Kind},
+    event::{Event, Health, Kind, baseline::Copy},
     observed::Observed,
     sources::rules::Reloaded,
 };
@@ -40,6 +46,10 @@ pub struct Stream {
     last: Last,
     passed: u64,
     ready: Vec<Observed>,
+    /// Who keeps what was learned; nobody in a replay.
+    keeper: Option<mpsc::Sender<Copy>>,
+    copies: Duration,
+    next_copy: Instant,
     /// Executions that stood before the agent: they are judged after the listeners of the same look, by which rules know
     /// what their ancestors are for.
     standing: Vec<Observed>,
@@ -54,6 +64,30 @@ impl Stream {
             passed: 0,
             ready: Vec::new(),
             standing: Vec::new(),
+            keeper: None,
+            copies: Duration::ZERO,
+            next_copy: Instant::now(),
+        }
+    }
+
+    /// Has what was learned kept by that one, so often at most.
+    #[must_use]
+    pub fn kept_by(mut self, keeper: mpsc::Sender<Copy>, every: Duration) -> Self {
+        self.keeper = Some(keeper);
+        self.copies = every;
+        self
+    }
+
+    /// Only learns of these events: no alert comes of them.
+    pub fn learn(&mut self, batch: Vec<Event>) {
+        self.set_silent(true);
+        self.carry(batch);
+        self.set_silent(false);
+    }
+
+    fn set_silent(&mut self, silent: bool) {
+        if let Last::Judge(judge) = &mut self.last {
+            judge.set_silent(silent);
         }
     }
 
@@ -165,6 +199,29 @@ impl Stream {
         if let Last::Judge(judge) = &mut self.last {
             judge.send_updates(Timestamp::now());
         }
+        self.send_copy(Instant::now());
+    }
+
+    /// Has what was learned kept, if it is time. A keeper that still writes the last copy gets the next one later.
+    fn send_copy(&mut self, now: Instant) {
+        let baseline = self.entrance.baseline();
+        let due = baseline.has_obeyed() || (baseline.has_changed() && now >= self.next_copy);
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| due)
+            && let Ok(place) = keeper.try_reserve()
+        {
+            place.send(baseline.copy());
+            self.next_copy = now + self.copies;
+        }
+    }
+
+    /// Has all that was learned kept, and nothing more from then on.
+    pub async fn end_keeping(&mut self) {
+        if let Some(keeper) = self.keeper.take()
+            && self.entrance.baseline().has_changed()
+        {
+            // A keeper that is gone has said why.
+            let _ = keeper.send(self.entrance.baseline().copy()).await;
+        }
     }
 
     /// Lets go on what has waited long enough.
@@ -194,11 +251,21 @@ impl Stream {
         }
     }
 
-    fn finish_one(&mut self, observed: Observed) {
+    /// Judges an event with what is known of such behaviour, and learns from it afterwards: nothing is usual because of
+    /// itself.
+    fn finish_one(&mut self, mut observed: Observed) {
         match &mut self.last {
             Last::Judge(judge) => {
-                for (process, role) in judge.judge(observed) {
+                let time = observed.event.time;
+                let remembered = self.entrance.baseline().recall(&observed).map(Arc::new);
+                observed.facts.baseline.clone_from(&remembered);
+                let Lessons { roles, teaches } = judge.judge(observed);
+                for (process, role) in roles {
                     self.entrance.learn_role(&process, &role);
+                }
+                if let Some(remembered) = remembered {
+                    let taught = teaches == Some(remembered.behaviour.kind);
+                    self.entrance.baseline().note(&remembered, time, taught);
                 }
             }
             Last::Record(record) => record(&observed),

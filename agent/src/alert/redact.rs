@@ -142,6 +142,8 @@ impl Redactor {
             | Kind::Runtime(_)
             | Kind::OwnContainer(_)
             | Kind::Users(_)
+            | Kind::KubernetesServer(_)
+            | Kind::Baseline(_)
             | Kind::Again(_)
             | Kind::Looked(_)
             | Kind::Recorded(_) => {}

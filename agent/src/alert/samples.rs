@@ -224,6 +224,7 @@ pub(crate) fn rule(title: &str, log_source: LogSource) -> Rule {
         false_positives: vec!["Installers that unpack themselves".to_owned()],
         log_source,
         subject: Vec::new(),
+        teaches: None,
         role: None,
         compatibility: vec!["VM_Sample".to_owned(), "K8S.NODE_Sample".to_owned()],
         file: None,

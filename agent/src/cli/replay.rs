@@ -29,6 +29,9 @@ pub(super) struct ReplayArgs {
     /// Files to read; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Learn of these events first, without alerts; may be given repeatedly
+    #[arg(long, value_name = "FILE")]
+    history: Vec<PathBuf>,
     #[command(flatten)]
     rules: RulesArgs,
     #[command(flatten)]
@@ -72,10 +75,14 @@ impl ReplayArgs {
         let Loaded { rules, .. } = load_rules(&config.rules);
         let (log, sinks) = self.alerts.open(&config)?;
         let judge = Judge::new(rules, config.dedup, Arc::clone(&log), config.min_level, None);
-        let mut stream = Stream::new(Entrance::new(None), Last::Judge(Box::new(judge)));
-        let mut counts = Counts::default();
+        let entrance = Entrance::new(None).learning(config.learning);
+        let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)));
+        let (mut counts, mut taught) = (Counts::default(), Counts::default());
+        for file in &self.history {
+            read(file, &mut taught, |event| stream.learn(vec![event]))?;
+        }
         for file in &self.files {
-            replay(file, &mut stream, &mut counts)?;
+            read(file, &mut counts, |event| stream.carry(vec![event]))?;
         }
         stream.finish();
         let delivered = finish(sinks);
@@ -83,13 +90,14 @@ impl ReplayArgs {
             "{} events, {} alerts, {} lines refused",
             counts.events,
             log.appended(),
-            counts.refused
+            counts.refused + taught.refused
         );
         delivered.map(|()| exit_code(stream.raised(), self.fail_on))
     }
 }
 
-fn replay(file: &Path, stream: &mut Stream, counts: &mut Counts) -> Result<()> {
+/// Hands on the events of a file, and counts its lines.
+fn read(file: &Path, counts: &mut Counts, mut carry: impl FnMut(Event)) -> Result<()> {
     let mut input: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
@@ -108,7 +116,7 @@ fn replay(file: &Path, stream: &mut Stream, counts: &mut Counts) -> Result<()> {
             Ok(None) => {}
             Ok(Some(event)) => {
                 counts.events += 1;
-                stream.carry(vec![event]);
+                carry(event);
             }
             Err(reason) => {
                 counts.refused += 1;

@@ -7,17 +7,21 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::Result;
 use clap::Args;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tracing::{info, warn};
 
 use super::{AlertArgs, NodeArgs, finish, load_rules};
 use crate::{
-    run::{Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
-    sources::rules::{self, InForce, Loaded, Reloaded},
+    run::{Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
+    sources::{
+        baseline,
+        rules::{self, InForce, Loaded, Reloaded},
+    },
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -38,6 +42,9 @@ Examples:
   tocsin run --format falco | falcosidekick    alerts in the form that Falco's outputs take
   tocsin run --rules-dir /srv/sigma/linux      with rules of your own beside ours";
 
+/// How long the last copy of what was learned may take.
+const LAST_COPY: Duration = Duration::from_secs(5);
+
 impl RunArgs {
     /// Runs the agent until it is told to end.
     pub(super) fn execute(self) -> Result<ExitCode> {
@@ -53,7 +60,11 @@ impl RunArgs {
             let helpers = start_sources(&config, &events);
             tokio::spawn(watch_rules(config.rules.clone(), in_force, reloaded));
             let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
-            let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
+            let (keeper, kept) = start_keeper(&config, &events);
+            let entrance = Entrance::new(Some(helpers.files)).learning(config.learning);
+            let mut stream =
+                Stream::new(entrance, Last::Judge(Box::new(judge))).kept_by(keeper, config.keep_every.unsigned_abs());
+            stream.carry(baseline::load(&config.state).into_iter().collect());
             stream.carry(first_tidings(&config));
             let Started { first, blind } = sensors.start(&events, Arc::clone(&stop))?;
             stream.carry(first);
@@ -67,6 +78,10 @@ impl RunArgs {
             };
             stop.store(true, Ordering::Relaxed);
             stream.finish();
+            stream.end_keeping().await;
+            if timeout(LAST_COPY, kept).await.is_err() {
+                warn!("the last of what was learned could not be kept in time");
+            }
             info!(events = stream.passed(), "ended");
             ended
         });

@@ -15,7 +15,7 @@ use crate::{
     alert::Level,
     event::Event,
     run::{channel, first_tidings, runtime, start_sources},
-    sources::{procfs, rules::Loaded},
+    sources::{baseline, procfs, rules::Loaded},
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -57,7 +57,9 @@ impl ScanArgs {
             let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);
             let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
-            let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Judge(Box::new(judge)));
+            let entrance = Entrance::new(Some(helpers.files)).learning(config.learning);
+            let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)));
+            stream.carry(baseline::load(&config.state).into_iter().collect());
             stream.carry(first_tidings(&config));
             stream.carry(standing);
             answers(&mut stream, &mut received).await;

@@ -17,7 +17,11 @@ use super::{
     reference,
     score::{Compiled, CompiledSignal, PREFIX, Score},
 };
-use crate::{alert::Level, event::LogSource, observed::field_by_name};
+use crate::{
+    alert::Level,
+    event::{LogSource, baseline::BehaviourKind},
+    observed::field_by_name,
+};
 
 /// What one family's engine is made of.
 #[derive(Debug, Default)]
@@ -99,6 +103,7 @@ pub(super) struct Known {
 #[serde(deny_unknown_fields)]
 struct Attributes {
     ask: Option<String>,
+    teaches: Option<BehaviourKind>,
     role: Option<Arc<str>>,
     #[serde(default)]
     subject: Vec<String>,
@@ -113,6 +118,8 @@ pub(super) struct Said {
     pub asks: Option<Ask>,
     /// A match gives a role, rather than being an alert.
     pub role: Option<Arc<str>>,
+    /// A match may teach this, rather than being an alert.
+    pub teaches: Option<BehaviourKind>,
     /// The fields that tell one subject from another.
     pub subject: Vec<String>,
     /// What others call the finding.
@@ -347,6 +354,7 @@ impl Checker {
         let Attributes {
             ask,
             role,
+            teaches,
             subject,
             compatibility,
         } = written;
@@ -371,6 +379,7 @@ impl Checker {
         Some(Said {
             asks,
             role,
+            teaches,
             subject,
             compatibility,
         })
@@ -417,6 +426,7 @@ fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, sa
         log_source,
         subject: said.subject,
         role: said.role,
+        teaches: said.teaches,
         compatibility: said.compatibility,
         file: file_of(place),
     }

@@ -73,6 +73,7 @@ fn correlation(checker: &mut Checker, id: Uuid, placed: Placed<CorrelationRule>)
     }
     let said = checker.attributes(&sigma.custom_attributes, &place)?;
     let rule = Rule {
+        teaches: None,
         id,
         title: sigma.title.as_str().into(),
         name: sigma.name.clone().unwrap_or_else(|| slug(&sigma.title)).into(),

@@ -1,13 +1,14 @@
 //! Samples: recorded events beside a rule file that its rules must match, or must not.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use rsigma_parser::{CorrelationRule, SigmaRule};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{
-    Rules,
+    Match, Rules,
     document::{Documents, Place, Placed},
 };
 use crate::{
@@ -25,6 +26,9 @@ pub struct Sample {
     /// Whether the rules beside it match.
     #[serde(rename = "match")]
     pub matches: bool,
+    /// What teaches the baselines first, whether or not a rule matches it.
+    #[serde(default)]
+    history: Vec<Map<String, Value>>,
     /// What happens, in order; an event without a time happens a second after the one before.
     events: Vec<Map<String, Value>>,
 }
@@ -53,11 +57,13 @@ impl Outcome {
 }
 
 /// Runs the samples that stand beside a rule file. Each meets the file's rules afresh, with the rules that they
-/// correlate, those that give roles, and their filters, but no others.
+/// correlate, those that give roles or teach, and their filters, but no others.
 pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     let mut outcome = Outcome::default();
-    let afresh = || Rules::of(documents.about(file)).0;
-    let mut rules = afresh();
+    let places = documents.places().filter(|(place, _)| *place.file == *file);
+    let own: Vec<_> = places.map(|(_, id)| id).collect();
+    let counts = !documents.about(file).correlations.is_empty();
+    let (mut rules, _) = Rules::of(documents.about(file));
     for (number, line) in samples.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         match serde_json::from_str::<Sample>(line) {
             Ok(sample) => {
@@ -66,10 +72,11 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
                 } else {
                     &mut outcome.near_misses
                 }) += 1;
-                if rules.count() {
-                    rules = afresh();
+                // What correlations counted is all that a sample can leave to the next; compiling takes its time.
+                if counts {
+                    (rules, _) = Rules::of(documents.about(file));
                 }
-                if let Err(failure) = try_sample(sample, &mut rules, documents, file) {
+                if let Err(failure) = try_sample(sample, &mut rules, &own) {
                     outcome.failures.push((number + 1, failure));
                 }
             }
@@ -79,32 +86,52 @@ pub fn run(samples: &str, documents: &Documents, file: &Path) -> Outcome {
     outcome
 }
 
-fn try_sample(sample: Sample, rules: &mut Rules, documents: &Documents, file: &Path) -> Result<(), String> {
-    let Sample { why, matches, events } = sample;
-    let own = documents
-        .places()
-        .filter(|(place, _)| *place.file == *file)
-        .map(|(_, id)| id);
-    let own: Vec<_> = own.collect();
-    let (mut node, mut fired) = (Node::default(), false);
-    for (second, mut event) in events.into_iter().enumerate() {
-        event.entry("time").or_insert_with(|| Value::from(second));
-        let event = event_from_json(event).map_err(|error| format!("{why}: {error:#}"))?;
-        let Some(mut observed) = observe(&mut node, event) else {
-            continue;
-        };
-        for found in rules.judge(&mut observed) {
-            fired |= own.contains(&found.rule.id);
-            if let (Some(role), Some(process)) = (&found.rule.role, &observed.process) {
-                node.learn_role(process, role);
-            }
+fn try_sample(sample: Sample, rules: &mut Rules, own: &[Uuid]) -> Result<(), String> {
+    let Sample {
+        why,
+        matches,
+        history,
+        events,
+    } = sample;
+    let mut node = Node::default();
+    let mut happens = |events: Vec<Map<String, Value>>| {
+        let mut fired = false;
+        for (second, mut event) in events.into_iter().enumerate() {
+            event.entry("time").or_insert_with(|| Value::from(second));
+            let event = event_from_json(event).map_err(|error| format!("{why}: {error:#}"))?;
+            let matches = judge(&mut node, rules, event);
+            fired |= matches.iter().any(|found| own.contains(&found.rule.id));
         }
-    }
+        Ok::<_, String>(fired)
+    };
+    happens(history)?;
+    let fired = happens(events)?;
     match (matches, fired) {
         (true, false) => Err(format!("does not match, but must: {why}")),
         (false, true) => Err(format!("matches, but must not: {why}")),
         _ => Ok(()),
     }
+}
+
+/// What the rules say to an event, of which the node remembers what they want to be remembered.
+fn judge(node: &mut Node, rules: &mut Rules, event: Event) -> Vec<Match> {
+    let Some(mut observed) = observe(node, event) else {
+        return Vec::new();
+    };
+    observed.facts.baseline = node.baseline().recall(&observed).map(Arc::new);
+    let matches = rules.judge(&mut observed);
+    for found in &matches {
+        if let (Some(role), Some(process)) = (&found.rule.role, &observed.process) {
+            node.learn_role(process, role);
+        }
+    }
+    if let Some(remembered) = &observed.facts.baseline {
+        let taught = matches
+            .iter()
+            .any(|found| found.rule.teaches == Some(remembered.behaviour.kind));
+        node.baseline().note(remembered, observed.event.time, taught);
+    }
+    matches
 }
 
 /// An event with all that the node knows of it by the events before; nothing of one that no rule judges.
@@ -118,7 +145,7 @@ fn observe(node: &mut Node, event: Event) -> Option<Observed> {
 }
 
 impl Documents {
-    /// What stands in one file, the rules that its correlations build upon, those that give roles, and all lists,
+    /// What stands in one file, the rules that its correlations build upon, those that give roles or teach, and all lists,
     /// scores, filters and overrides.
     fn about(&self, file: &Path) -> Self {
         let here = |place: &Place| *place.file == *file;
@@ -143,7 +170,7 @@ impl Documents {
         let rules = self.rules.iter();
         let rules = rules.filter(|placed| {
             let named = is_named(&wanted, placed.what.id.as_deref(), placed.what.name.as_deref());
-            here(&placed.place) || named || gives_role(&placed.what)
+            here(&placed.place) || named || gives_facts(&placed.what)
         });
         Self {
             rules: rules.cloned().collect(),
@@ -156,9 +183,10 @@ impl Documents {
     }
 }
 
-fn gives_role(rule: &SigmaRule) -> bool {
+/// Whether a match gives other rules something to know.
+fn gives_facts(rule: &SigmaRule) -> bool {
     let said = rule.custom_attributes.get("tocsin");
-    said.is_some_and(|said| said.get("role").is_some())
+    said.is_some_and(|said| said.get("role").or(said.get("teaches")).is_some())
 }
 
 fn is_named(wanted: &[&str], id: Option<&str>, name: Option<&str>) -> bool {

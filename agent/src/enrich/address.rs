@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::cluster::Cluster;
 use crate::event::Container;
 
 /// A place with a known role: an address, a port, or both.
@@ -26,7 +27,7 @@ const fn v4(a: u8, b: u8, c: u8, d: u8) -> Address {
     Address::Is(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
 }
 
-/// Every role but `kubernetes-api`, whose addresses are learned. The first row that fits counts.
+/// Every role but those of a cluster's API and services, whose addresses are learned. The first row that fits counts.
 #[rustfmt::skip] // one row a place, to be read as a table
 const PLACES: &[Place] = &[
     // AWS, Azure, Google Cloud, OpenStack, DigitalOcean, Hetzner; then AWS over IPv6, ECS tasks, EKS pods.
@@ -43,11 +44,10 @@ const PLACES: &[Place] = &[
     Place { role: "docker-api", address: Address::Any, ports: &[2375, 2376] },
 ];
 
-/// The role of that address and port, as rules see it under `destination.role`. `kubernetes_apis` are the API servers'
-/// addresses that containers were told.
-pub fn role(ip: IpAddr, port: u16, kubernetes_apis: &[(IpAddr, u16)]) -> Option<&'static str> {
+/// The role of that address and port, as rules see it under `destination.role`.
+pub fn role(ip: IpAddr, port: u16, cluster: &Cluster) -> Option<&'static str> {
     let ip = ip.to_canonical();
-    if kubernetes_apis.contains(&(ip, port)) {
+    if cluster.is_api(ip, port) {
         return Some("kubernetes-api");
     }
     let fits = |place: &&Place| place.address.holds(ip) && (place.ports.is_empty() || place.ports.contains(&port));
@@ -96,12 +96,11 @@ mod tests {
 
     fn check(destination: &str, expected: Option<&str>) {
         let destination: SocketAddr = destination.parse().unwrap();
-        let learned = [
-            ("10.96.0.1".parse().unwrap(), 443),
-            ("fd00:10:96::1".parse().unwrap(), 6443),
-        ];
+        let mut cluster = Cluster::default();
+        cluster.learn_service(("10.96.0.1".parse().unwrap(), 443));
+        cluster.learn_service(("fd00:10:96::1".parse().unwrap(), 6443));
         assert_eq!(
-            role(destination.ip(), destination.port(), &learned),
+            role(destination.ip(), destination.port(), &cluster),
             expected,
             "{destination}"
         );

@@ -28,8 +28,6 @@ const CAPACITY: usize = 4_096;
 const FORGOTTEN_AT_ONCE: usize = CAPACITY / 16;
 /// How many cgroups one container is known by at most.
 const CGROUPS: usize = 16;
-/// How many API server addresses are kept; a node has one, or one a cluster that runs in containers on it.
-const KUBERNETES_APIS: usize = 64;
 
 /// What is known of this node's containers. Does no I/O: it is told.
 #[derive(Debug, Default)]
@@ -42,7 +40,6 @@ pub struct Containers {
     places: Places,
     removed: VecDeque<(Instant, Arc<str>)>,
     connected: BTreeSet<&'static str>,
-    kubernetes_apis: VecDeque<(IpAddr, u16)>,
     /// Counts look-ups: the order in which entries were last needed.
     turn: u64,
 }
@@ -240,11 +237,6 @@ impl Containers {
         self.by_cgroup.get(&cgroup)
     }
 
-    /// The Kubernetes API servers that containers were told of, for [`super::address::role`].
-    pub fn kubernetes_apis(&mut self) -> &[(IpAddr, u16)] {
-        self.kubernetes_apis.make_contiguous()
-    }
-
     /// Whether some runtime may yet tell of a container whose cgroup speaks of `runtime`.
     fn can_ask(&self, runtime: &str) -> bool {
         match runtime {
@@ -268,9 +260,6 @@ impl Containers {
 
     /// Puts facts into the table, unless better ones are there.
     fn learn(&mut self, container: &Arc<Container>) {
-        if let Some(api) = container.kubernetes_api {
-            self.learn_api(api);
-        }
         if let Some(entry) = self.entries.get_mut(&container.id) {
             entry.described_soon = false;
             let better = entry.container.metadata == Metadata::Known && container.metadata != Metadata::Known;
@@ -294,18 +283,6 @@ impl Containers {
         };
         self.places.learn(container);
         self.entries.insert(Arc::clone(&container.id), entry);
-    }
-
-    /// Takes in where a container was told that the Kubernetes API is.
-    pub fn learn_api(&mut self, (ip, port): (IpAddr, u16)) {
-        let api = (ip.to_canonical(), port);
-        if self.kubernetes_apis.contains(&api) {
-            return;
-        }
-        if self.kubernetes_apis.len() == KUBERNETES_APIS {
-            self.kubernetes_apis.pop_front();
-        }
-        self.kubernetes_apis.push_back(api);
     }
 
     fn forget_removed(&mut self, now: Instant) {

@@ -205,7 +205,9 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
         | Kind::OwnContainer(_)
         | Kind::Users(_)
         | Kind::Again(_)
-        | Kind::Looked(_) => {
+        | Kind::Looked(_)
+        | Kind::KubernetesServer(_)
+        | Kind::Baseline(_) => {
             return Ok(());
         }
     };

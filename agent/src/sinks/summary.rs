@@ -118,7 +118,9 @@ impl Display for What<'_> {
             | Kind::OwnContainer(_)
             | Kind::Users(_)
             | Kind::Again(_)
-            | Kind::Looked(_) => Matched(self.0).fmt(out),
+            | Kind::Looked(_)
+            | Kind::KubernetesServer(_)
+            | Kind::Baseline(_) => Matched(self.0).fmt(out),
         }
     }
 }

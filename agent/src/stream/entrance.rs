@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 use crate::{
-    enrich::{Node, Step, hold::Waiting},
+    enrich::{
+        Node, Step,
+        baseline::{Baseline, Learning},
+        hold::Waiting,
+    },
     event::{Container, Event, Kind, Metadata, Process},
     observed::Observed,
     sources::runtime_files,
@@ -32,6 +36,18 @@ impl Entrance {
             waiting: waiting(Waiting::<Observed>::PATIENCE),
             files,
         }
+    }
+
+    /// Has behaviour count as learned by that measure.
+    #[must_use]
+    pub fn learning(mut self, learning: Learning) -> Self {
+        *self.node.baseline() = Baseline::new(learning);
+        self
+    }
+
+    /// What the node has learned.
+    pub fn baseline(&mut self) -> &mut Baseline {
+        self.node.baseline()
     }
 
     /// Takes in an event. What may go on, be it this one or others that waited for what it told, goes to `ready`.

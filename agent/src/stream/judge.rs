@@ -8,13 +8,22 @@ use uuid::Uuid;
 use crate::{
     alert::{Alert, Level, dedup::Dedup, log::Log},
     detect::{Ask, Rules},
-    event::Process,
+    event::{Process, baseline::BehaviourKind},
     observed::Observed,
     sources::looks::{self, Asker, Question},
 };
 
 /// Roles that rules gave to processes.
 pub type Roles = Vec<(Arc<Process>, Arc<str>)>;
+
+/// What rules want to be remembered of an event.
+#[derive(Debug, Default)]
+pub struct Lessons {
+    /// Roles of processes.
+    pub roles: Roles,
+    /// What the event may teach.
+    pub teaches: Option<BehaviourKind>,
+}
 
 /// The last stage of a stream.
 #[derive(Debug)]
@@ -26,6 +35,7 @@ pub struct Judge {
     /// Who looks closer where rules ask for it; nobody in a replay.
     looks: Option<Asker>,
     raised: Option<Level>,
+    silent: bool,
 }
 
 impl Judge {
@@ -38,26 +48,33 @@ impl Judge {
             min_level,
             looks,
             raised: None,
+            silent: false,
         }
     }
 
-    /// Judges an event, and says which roles the rules give its process.
-    pub fn judge(&mut self, mut observed: Observed) -> Roles {
+    /// While silent, it raises no alerts and asks nobody: events are there to be learned from.
+    pub fn set_silent(&mut self, silent: bool) {
+        self.silent = silent;
+    }
+
+    /// Judges an event. Gives back what its rules want to be remembered.
+    pub fn judge(&mut self, mut observed: Observed) -> Lessons {
         let matches = self.rules.judge(&mut observed);
         if matches.is_empty() {
-            return Roles::default();
+            return Lessons::default();
         }
         let observed = Arc::new(observed);
-        let mut roles = Roles::default();
+        let mut lessons = Lessons::default();
         for ask in matches.iter().filter_map(|found| found.asks) {
             let ids = matches.iter().map(|found| found.rule.id).collect();
-            roles.extend(self.ask(ask, &observed, ids));
+            lessons.roles.extend(self.ask(ask, &observed, ids));
         }
         let mut alerts = Vec::with_capacity(matches.len());
         for found in matches.into_iter().filter(|found| found.asks.is_none()) {
             match (&found.rule.role, &observed.process) {
-                (Some(role), Some(process)) => roles.push((Arc::clone(process), Arc::clone(role))),
-                (None, _) if found.rule.level >= self.min_level => {
+                (Some(role), Some(process)) => lessons.roles.push((Arc::clone(process), Arc::clone(role))),
+                (None, _) if found.rule.teaches.is_some() => lessons.teaches = found.rule.teaches,
+                (None, _) if found.rule.level >= self.min_level && !self.silent => {
                     alerts.push(Alert::new(found.rule, Arc::clone(&observed), found.matched));
                 }
                 _ => {}
@@ -67,7 +84,7 @@ impl Judge {
         for alert in self.dedup.admit(alerts) {
             self.log.append(alert);
         }
-        roles
+        lessons
     }
 
     /// Judges by these rules from now on. What correlations have counted goes on.
@@ -102,7 +119,7 @@ impl Judge {
 
     /// Has a closer look taken. Where nobody can look, or whoever can has too much to look at, that may be an answer.
     fn ask(&mut self, ask: Ask, observed: &Arc<Observed>, matched: Vec<Uuid>) -> Roles {
-        if !looks::concerns(ask, observed) {
+        if self.silent || !looks::concerns(ask, observed) {
             return Roles::default();
         }
         let question = Question {
@@ -113,7 +130,7 @@ impl Judge {
             return Roles::default();
         }
         match looks::unanswered(ask, observed) {
-            Some(unanswered) => self.judge(unanswered),
+            Some(unanswered) => self.judge(unanswered).roles,
             None => Roles::default(),
         }
     }

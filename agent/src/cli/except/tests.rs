@@ -182,10 +182,11 @@ fn lone_event(sample: &Value) -> Option<Fields> {
     Some(event)
 }
 
-/// A rule file, and the lists that it quotes: all others cost time.
+/// A rule file, and the lists and scores that it quotes: all others cost time.
 fn alone(file: &RuleFile) -> Vec<RuleFile> {
     let mut files = builtin::rules();
-    files.retain(|other| other.path == file.path || other.path.starts_with("lists"));
+    files
+        .retain(|other| other.path == file.path || other.path.starts_with("lists") || other.path.starts_with("scores"));
     files
 }
 

@@ -1,5 +1,7 @@
 //! What scores come to, which of them hold, and what rules see of them.
 
+use jiff::Timestamp;
+
 use super::*;
 use crate::{
     detect::{
@@ -9,7 +11,6 @@ use crate::{
     },
     event::recorded::event_from_line,
 };
-use jiff::Timestamp;
 
 const SCORE: &str = "
 title: Odd child

@@ -215,24 +215,3 @@ fn cgroups_lead_to_containers_but_the_root_to_none() {
     assert_eq!(containers.by_cgroup(2).map(|id| &**id), Some("a"));
     assert_eq!(containers.by_cgroup.len(), CGROUPS);
 }
-
-#[test]
-fn api_servers_are_learned() {
-    let mut containers = Containers::default();
-    for number in 0..100 {
-        let container = Container {
-            id: "a".into(),
-            kubernetes_api: Some((IpAddr::from([10, 96, 0, number]), 443)),
-            ..Container::default()
-        };
-        let change = ContainerChange {
-            action: ContainerAction::Describe,
-            container: Arc::new(container),
-        };
-        containers.apply(&change, AT, Instant::now());
-        containers.apply(&change, AT, Instant::now());
-    }
-    let apis = containers.kubernetes_apis();
-    assert_eq!(apis.len(), KUBERNETES_APIS);
-    assert!(apis.contains(&(IpAddr::from([10, 96, 0, 99]), 443)));
-}

@@ -65,7 +65,9 @@ impl<'a> Evidence<'a> {
             | Kind::OwnContainer(_)
             | Kind::Users(_)
             | Kind::Again(_)
-            | Kind::Looked(_) => with,
+            | Kind::Looked(_)
+            | Kind::KubernetesServer(_)
+            | Kind::Baseline(_) => with,
         };
         let empty = evidence.process.is_none() && evidence.resources.is_none() && evidence.dst_endpoint.is_none();
         (!empty).then_some(evidence)

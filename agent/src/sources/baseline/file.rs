@@ -1,0 +1,182 @@
+//! The file that holds what was learned: JSON with a version, replaced as a whole.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{BufReader, BufWriter, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::event::baseline::Learned;
+
+/// The form that is written, and the only one that is read.
+const VERSION: u32 = 1;
+
+/// A larger file is not read: the table's bounds keep it below.
+const LARGEST: u64 = 64 << 20;
+
+#[derive(Serialize)]
+struct Written<'a> {
+    version: u32,
+    #[serde(flatten)]
+    learned: &'a Learned,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    version: u32,
+    #[serde(flatten)]
+    learned: Learned,
+}
+
+/// Where it lies in the folder of the agent's state.
+pub fn path(folder: &Path) -> PathBuf {
+    folder.join("baseline.json")
+}
+
+/// What that folder holds; `None` where nothing was ever kept. A broken file is set aside under another name, which the
+/// error tells.
+pub fn load(folder: &Path) -> Result<Option<Learned>> {
+    let path = path(folder);
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Ok(_) => {}
+    }
+    read(&path).map(Some).or_else(|error| {
+        let aside = path.with_extension("json.broken");
+        fs::rename(&path, &aside).with_context(|| format!("cannot set {} aside", path.display()))?;
+        Err(error.context(format!("set aside as {}", aside.display())))
+    })
+}
+
+/// Reads such a file, wherever it lies.
+pub fn read(path: &Path) -> Result<Learned> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    ensure!(
+        length <= LARGEST,
+        "{} has {length} bytes: more than was ever written",
+        path.display()
+    );
+    let read: Read =
+        serde_json::from_reader(BufReader::new(file)).with_context(|| format!("{} is no baseline", path.display()))?;
+    let version = read.version;
+    ensure!(
+        version == VERSION,
+        "{} is of version {version}, this agent reads {VERSION}",
+        path.display()
+    );
+    Ok(read.learned)
+}
+
+/// Writes it into that folder, which is made if need be: for root alone, complete or not at all.
+pub fn store(folder: &Path, learned: &Learned) -> Result<()> {
+    let path = path(folder);
+    make(folder)?;
+    replace(&path, |file| write(file, learned))
+}
+
+/// Writes it as one JSON document.
+pub fn write(mut output: impl std::io::Write, learned: &Learned) -> Result<()> {
+    let version = VERSION;
+    serde_json::to_writer(&mut output, &Written { version, learned })?;
+    output.write_all(b"\n")?;
+    Ok(())
+}
+
+/// Makes a folder that is root's alone.
+pub(super) fn make(folder: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("cannot make {}", folder.display()))
+}
+
+/// Replaces a file in one step: whoever reads it, or finds it after a power cut, has the old one or the new one.
+pub(super) fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+    let new = path.with_extension("new");
+    // One that an agent left that was killed. The file is made anew, so that its mode is ours.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot replace {}", new.display()));
+        }
+        _ => {}
+    }
+    let written = (|| {
+        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut output = BufWriter::new(created);
+        fill(&mut output)?;
+        output.flush()?;
+        output.get_ref().sync_all()?;
+        fs::rename(&new, path)?;
+        Ok(())
+    })();
+    written
+        .inspect_err(|_: &anyhow::Error| {
+            // Half a file on a full disk helps nobody; that it could not be written is said already.
+            let _ = fs::remove_file(&new);
+        })
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("state");
+        (above, folder)
+    }
+
+    #[test]
+    fn what_is_stored_is_loaded_again_and_is_roots_alone() {
+        let (_above, folder) = folder();
+        assert_eq!(load(&folder).unwrap(), None);
+        let learned = crate::enrich::baseline::sample();
+        for _ in 0..2 {
+            store(&folder, &learned).unwrap();
+            assert_eq!(load(&folder).unwrap().as_ref(), Some(&learned));
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&path(&folder))), (0o700, 0o600));
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_broken_file_is_set_aside_and_said_in_one_line() {
+        let (_above, folder) = folder();
+        fs::create_dir(&folder).unwrap();
+        for (text, reason) in [
+            ("{", "is no baseline: EOF while parsing"),
+            (r#"{"version":2,"subjects":{}}"#, "is of version 2, this agent reads 1"),
+            (r#"{"version":1,"subjects":{"x":{}}}"#, "is no baseline: missing field"),
+        ] {
+            fs::write(path(&folder), text).unwrap();
+            let error = format!("{:#}", load(&folder).unwrap_err());
+            assert!(error.starts_with("set aside as ") && error.contains(reason), "{error}");
+            assert!(!error.contains('\n') && !path(&folder).exists(), "{error}");
+            assert_eq!(fs::read_to_string(folder.join("baseline.json.broken")).unwrap(), text);
+            assert_eq!(load(&folder).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_former() {
+        let (_above, folder) = folder();
+        store(&folder, &crate::enrich::baseline::sample()).unwrap();
+        let former = fs::read(path(&folder)).unwrap();
+        let full = replace(&path(&folder), |file| {
+            file.write_all(b"{")?;
+            anyhow::bail!("no space left")
+        });
+        let error = format!("{:#}", full.unwrap_err());
+        assert!(error.ends_with("no space left"), "{error}");
+        assert_eq!(fs::read(path(&folder)).unwrap(), former);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+}
