@@ -109,8 +109,7 @@ fn every_rule_has_an_example_of_an_exception_that_silences_what_it_names() {
         let ours = rule.custom_attributes.get("tocsin");
         let says = |key: &&str| ours.is_some_and(|ours| ours.get(key).is_some());
         // What raises no alert by itself needs none, unless a count of it does.
-        rule.level != Some(rsigma_parser::Level::Informational)
-            && !["ask", "role", "teaches"].iter().any(says)
+        rule.level != Some(rsigma_parser::Level::Informational) && !["ask", "role", "teaches"].iter().any(says)
     });
     let alerts = alerts.map(|rule| vec![rule.name.clone().unwrap()]);
     let counts = documents.correlations.iter().map(|placed| placed.what.rules.clone());
