@@ -185,8 +185,11 @@ fn lone_event(sample: &Value) -> Option<Fields> {
 /// A rule file, and the lists and scores that it quotes: all others cost time.
 fn alone(file: &RuleFile) -> Vec<RuleFile> {
     let mut files = builtin::rules();
-    files
-        .retain(|other| other.path == file.path || other.path.starts_with("lists") || other.path.starts_with("scores"));
+    let quotes = |score: &RuleFile| {
+        let name = score.path.file_stem().unwrap_or_default().to_string_lossy();
+        score.path.starts_with("scores") && file.text.contains(&format!("score.{name}"))
+    };
+    files.retain(|other| other.path == file.path || other.path.starts_with("lists") || quotes(other));
     files
 }
 
