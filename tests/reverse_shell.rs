@@ -43,7 +43,9 @@ fn host() -> Option<WebHost> {
     let host = WebHost::start()?;
     host.write("/srv/other-side.py", OTHER_SIDE);
     host.write("/srv/server.py", SERVER);
-    host.run("mkdir /opt/shells; cp /bin/sh /opt/shells/sh; cp /bin/bash /opt/shells/bash; cp /bin/bash /opt/shells/updater");
+    host.run(
+        "mkdir /opt/shells; cp /bin/sh /opt/shells/sh; cp /bin/bash /opt/shells/bash; cp /bin/bash /opt/shells/updater",
+    );
     Some(host)
 }
 
@@ -105,7 +107,10 @@ fn a_shell_that_is_a_connection_is_told_by_whichever_language_made_it() {
 #[test]
 fn services_that_are_handed_a_connection_are_silent_until_one_is_a_shell() {
     let Some(host) = host() else { return };
-    host.write("/srv/www/page.php", "<?php echo shell_exec('/opt/shells/sh -c \"id -u\"');");
+    host.write(
+        "/srv/www/page.php",
+        "<?php echo shell_exec('/opt/shells/sh -c \"id -u\"');",
+    );
     // The workers have the socket where they listen as their standard input, and so has what they run.
     host.start_php_fpm("/opt/site/worker", "127.0.0.1:9000");
     host.start_nginx("127.0.0.1:9000");
