@@ -35,6 +35,7 @@ mod corpus;
 mod exceptions;
 mod failures;
 mod host;
+mod noise;
 mod paths;
 mod quiet;
 mod reload;
