@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio};
 
 use tempfile::TempDir;
 
-use crate::dockerd::{BUSYBOX, DEBIAN, Dockerd};
+use crate::dockerd::{BUSYBOX, DEBIAN, Dockerd, NODE};
 
 /// The operator's image.
 const OPERATOR: &str = "tocsin/operator:1";
@@ -86,7 +86,7 @@ impl<'a> Containers<'a> {
         let command = [
             "bash",
             "-c",
-            "tar -cf - /etc/nginx 2>/dev/null | gzip >/tmp/backup.tgz; curl --version; php -v",
+            "tar -cf /tmp/backup.tar /etc/nginx; curl --version; php -v",
         ];
         self.dockerd
             .docker_ok(&[&options[..], &[name, DEBIAN], &command].concat());
@@ -131,19 +131,11 @@ impl<'a> Containers<'a> {
                 DEBIAN,
                 "bash",
                 "-c",
-                "mkdir -p /run /var/log/nginx; exec nginx -g 'daemon off;'",
+                "mkdir -p /run /var/log/nginx /var/lib/nginx; exec nginx -g 'daemon off;'",
             ],
         );
-        self.dockerd.run(
-            &part("app"),
-            &options,
-            &[
-                DEBIAN,
-                "python3",
-                "-c",
-                "import http.server as s; s.test(s.SimpleHTTPRequestHandler, port=8000)",
-            ],
-        );
+        self.dockerd
+            .run(&part("app"), &options, &[NODE, "python3", "-m", "http.server", "8000"]);
         self.dockerd.run_to_end(
             &part("job"),
             &options,
@@ -183,7 +175,7 @@ impl<'a> Containers<'a> {
 }
 
 const OPERATOR_IMAGE: &str = r#"
-FROM tocsin/debian:1
+FROM tocsin/node:1
 COPY operator.py /usr/local/bin/operator
 RUN chmod 755 /usr/local/bin/operator
 ENTRYPOINT ["/usr/local/bin/operator"]

@@ -66,17 +66,6 @@ fn a_working_hour_raises_at_most_two_alerts_beside_the_attack() {
     let containers = Containers::prepare(&dockerd);
     let hour = Hour::asked_for();
 
-    let mut rec = Tocsin::command()
-        .args([
-            "record",
-            "/tmp/noise-events.jsonl",
-            "--config",
-            "/dev/null",
-            "--docker-socket",
-            &dockerd.socket(),
-        ])
-        .spawn()
-        .unwrap(); // XXX
     let agent = Tocsin::start(&["--docker-socket", &dockerd.socket()]);
     thread::scope(|scope| {
         scope.spawn(|| hour.play(|round| containers.work(round, STARTS)));
@@ -94,8 +83,6 @@ fn a_working_hour_raises_at_most_two_alerts_beside_the_attack() {
         });
     });
 
-    let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&rec), rustix::process::Signal::TERM);
-    let _ = rec.wait(); // XXX
     let report = Report::new(&agent.alerts_after_quiet());
     println!("{report}");
     for title in ["Web shell detected", "Process execution from temporary folder"] {
