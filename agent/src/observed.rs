@@ -56,6 +56,8 @@ pub struct Facts {
     pub baseline: Option<Arc<Remembered>>,
     /// The sockets of the process's parent were looked at a moment ago.
     pub parent_sockets_known: bool,
+    /// Which of the texts that rules have asked for stand in the process's executable; `None` where nobody has looked.
+    pub content: Option<Arc<[Box<str>]>>,
     /// The rules that have matched this event, of one that is judged again.
     pub judged_before: Vec<Uuid>,
     /// What the scores that concern this event came to.
