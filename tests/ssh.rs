@@ -62,7 +62,7 @@ fn an_ssh_server_in_a_container_is_told_from_its_clients() {
     }
 
     let watch = Watch::start(&dockerd);
-    let included = "cd /etc/ssh && mkdir sshd_config.d && echo Include sshd_config.d/*.conf >sshd_config && \
+    let included = "cd /etc/ssh && mkdir -p sshd_config.d && echo Include sshd_config.d/*.conf >sshd_config && \
                     echo PasswordAuthentication no >sshd_config.d/keys.conf && exec /usr/sbin/sshd -D -p 2022";
     // It leads where the agent must not follow: to the node's root, by which any file could be meant.
     let led_astray = "ln -sf /proc/1/root/etc/ssh/own /etc/ssh/sshd_config && echo >/etc/ssh/own && \
