@@ -32,6 +32,7 @@ mod scan;
 mod short_lived;
 mod ssh;
 
+mod configuration;
 mod corpus;
 mod exceptions;
 mod failures;

@@ -125,6 +125,11 @@ impl Baseline {
         }
     }
 
+    /// Has behaviour count as learned by another measure.
+    pub fn set_learning(&mut self, learning: Learning) {
+        self.learning = learning;
+    }
+
     /// Takes notice of whoever acts, so that its learning begins, and says whether what it does is usual.
     pub fn recall(&mut self, observed: &Observed) -> Option<Remembered> {
         let behaviour = behaviour(observed);
