@@ -180,10 +180,11 @@ impl Dockerd {
             .parse()
             .expect("a process id");
         wait_for(&format!("listener on {port}"), Duration::from_secs(15), || {
-            let sockets = Process::new(pid).and_then(|process| process.tcp()).ok()?;
+            let process = Process::new(pid).ok()?;
+            let sockets = [process.tcp(), process.tcp6()];
             let listens =
                 |socket: &TcpNetEntry| socket.state == TcpState::Listen && socket.local_address.port() == port;
-            sockets.iter().any(listens).then_some(())
+            sockets.iter().flatten().flatten().any(listens).then_some(())
         });
     }
 

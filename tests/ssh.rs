@@ -1,50 +1,210 @@
-//! `SSH server is running inside a container`: whoever listens, by the executable, and none who merely bears the name.
+//! `SSH server is running inside a container`: whoever serves SSH under any name, how open the door is, and none who
+//! merely bears the name, connects to servers, or runs on the node.
+
+use std::process::{Child, Stdio};
+
+use serde_json::json;
 
 use crate::{
     dockerd::Dockerd,
-    ocsf::{level, port},
+    fixtures,
+    ocsf::{activity, brief, container_id, fact, level, port, title},
     watch::{Subject, Watch},
+    web_host::WebHost,
 };
 
 const TITLE: &str = "SSH server is running inside a container";
-const SSHD: [&str; 3] = ["/usr/sbin/sshd", "-D", "-e"];
+/// The image's configuration lets root in by a password.
+const SSHD: &str = "exec /usr/sbin/sshd -D -e";
+const KEYS_ALONE: &str = "exec /usr/sbin/sshd -D -o PasswordAuthentication=no -oPermitRootLogin=prohibit-password";
+const ALONE: &[&str] = &["--network", "none"];
+
+/// A container with a server of which both agents must tell.
+struct Server<'a> {
+    name: &'a str,
+    options: &'a [&'a str],
+    /// Run by a shell.
+    script: &'a str,
+    port: u16,
+    level: &'a str,
+}
+
+const fn server<'a>(name: &'a str, script: &'a str, port: u16, level: &'a str) -> Server<'a> {
+    Server {
+        name,
+        options: ALONE,
+        script,
+        port,
+        level,
+    }
+}
+
+impl Server<'_> {
+    fn start(&self, dockerd: &Dockerd, image: &str) -> String {
+        dockerd.run(self.name, self.options, &[image, "sh", "-c", self.script])
+    }
+}
 
 #[test]
 fn an_ssh_server_in_a_container_is_told_from_its_clients() {
     let Some(dockerd) = Dockerd::start() else { return };
     let image = dockerd.import_debian();
-    let alone = ["--network", "none"];
-    let start = |name, command: &[&str]| dockerd.run(name, &alone, &[&[image], command].concat());
-    let before = start("before", &SSHD);
-    dockerd.wait_for_listener(&before, 22);
-
-    let watch = Watch::start(&dockerd);
-    let after = start("after", &SSHD);
-    let dropbear = "mkdir -p /etc/dropbear && exec dropbear -F -E -R -p 2222";
-    let dropbear = start("dropbear", &["sh", "-c", dropbear]);
-    for (id, name, wanted) in [
-        (&before, "before", 22),
-        (&after, "after", 22),
-        (&dropbear, "dropbear", 2222),
-    ] {
-        watch.check(TITLE, &Subject { id, name, image }, |alert| {
-            port(alert) == Some(wanted) && level(alert) == "Medium"
-        });
+    let keys_in_a_file = format!("{KEYS_ALONE} -p 2022");
+    let copied = "cp /usr/sbin/sshd /usr/bin/worker && exec /usr/bin/worker -D -p 9000";
+    let before = [
+        server("before", SSHD, 22, "High"),
+        server("before-keys", &keys_in_a_file, 2022, "Medium"),
+        server("before-copied", copied, 9000, "High"),
+    ];
+    let standing = before.each_ref().map(|server| server.start(&dockerd, image));
+    for (id, server) in standing.iter().zip(&before) {
+        dockerd.wait_for_listener(id, server.port);
     }
 
-    let twins: [(&str, &[&str]); 4] = [
-        ("test-only", &["/usr/sbin/sshd", "-t"]),
-        ("client", &["ssh", "-o", "BatchMode=yes", "-p", "2222", "127.0.0.1"]),
-        ("keygen", &["ssh-keygen", "-q", "-N", "", "-f", "/root/key"]),
+    let watch = Watch::start(&dockerd);
+    let included = "cd /etc/ssh && mkdir -p sshd_config.d && echo Include sshd_config.d/*.conf >sshd_config && \
+                    echo PasswordAuthentication no >sshd_config.d/keys.conf && exec /usr/sbin/sshd -D -p 2022";
+    // It leads where the agent must not follow: to the node's root, by which any file could be meant.
+    let led_astray = "ln -sf /proc/1/root/etc/ssh/own /etc/ssh/sshd_config && echo >/etc/ssh/own && \
+                      exec /usr/sbin/sshd -D -p 2022";
+    let published = format!("{KEYS_ALONE} -p 2200");
+    let tinysshd = "tinysshd-makekey /keys && socat TCP-LISTEN:2022 EXEC:'tinysshd /keys',nofork & \
+                    until echo >/dev/tcp/127.0.0.1/2022; do :; done 2>/dev/null; sleep 1000";
+    let tinysshd = format!("exec bash -c \"{tinysshd}\"");
+    let after = [
+        server("after", SSHD, 22, "High"),
+        server("included", included, 2022, "Medium"),
+        server("led-astray", led_astray, 2022, "Medium"),
+        server("copied", copied, 9000, "High"),
+        server("dropbear", "exec dropbear -F -E -R -p 2222", 2222, "High"),
+        server(
+            "dropbear-copied",
+            "cp /usr/sbin/dropbear /usr/bin/logger && exec /usr/bin/logger -sFE -R -p 9000",
+            9000,
+            "Medium",
+        ),
+        Server {
+            options: &["-p", "2022:2200"],
+            ..server("published", &published, 2200, "High")
+        },
+        Server {
+            options: &["-p", "127.0.0.1:2023:2200"],
+            ..server("published-for-the-node", &published, 2200, "Medium")
+        },
+    ];
+    let started = after.each_ref().map(|server| server.start(&dockerd, image));
+    let inetd = server("inetd", &tinysshd, 0, "Medium").start(&dockerd, image);
+    let (before, after) = (standing.iter().zip(&before), started.iter().zip(&after));
+    for (id, server) in before.chain(after) {
+        let subject = Subject {
+            id,
+            name: server.name,
+            image,
+        };
+        watch.check(TITLE, &subject, |alert| {
+            port(alert) == Some(server.port.into()) && level(alert) == server.level
+        });
+    }
+    let subject = Subject {
+        id: &inetd,
+        name: "inetd",
+        image,
+    };
+    watch.check(TITLE, &subject, |alert| {
+        level(alert) == "Medium" && fact(alert, "process.stdin") == &json!("internet-socket")
+    });
+
+    let twins: [(&str, &str); 5] = [
+        ("test-only", "/usr/sbin/sshd -t"),
+        ("client", "ssh -o BatchMode=yes -p 2222 127.0.0.1"),
+        (
+            "tools",
+            "ssh-keygen -q -N '' -f /root/key; /usr/lib/openssh/sftp-server -h",
+        ),
         (
             "another-server",
-            &["bash", "-c", "exec -a sshd timeout 1 nc -l -p 22 127.0.0.1"],
+            "exec bash -c 'exec -a sshd timeout 1 nc -l -p 22 127.0.0.1'",
+        ),
+        (
+            "script",
+            "printf '#!/bin/sh\\nexec timeout 1 nc -l -p 22 127.0.0.1' >/usr/bin/sshd; chmod +x /usr/bin/sshd; /usr/bin/sshd",
         ),
     ];
-    let silent = twins.map(|(name, command)| dockerd.run_to_end(name, &alone, &[&[image], command].concat()));
-    let mut expected: Vec<(&str, &[&str])> = [&before, &after, &dropbear]
-        .map(|id| (&**id, &[TITLE] as &[&str]))
-        .to_vec();
-    expected.extend(silent.iter().map(|id| (&**id, &[] as &[&str])));
+    let silent = twins.map(|(name, script)| dockerd.run_to_end(name, ALONE, &[image, "sh", "-c", script]));
+    let nginx = dockerd.run("nginx", &["-p", "22:80"], &[image, "nginx", "-g", "daemon off;"]);
+    dockerd.wait_for_listener(&nginx, 80);
+    let raised = standing.iter().chain(&started).chain([&inetd]);
+    let mut expected: Vec<(&str, &[&str])> = raised.map(|id| (&**id, &[TITLE] as &[&str])).collect();
+    expected.extend(silent.iter().chain([&nginx]).map(|id| (&**id, &[] as &[&str])));
     watch.check_all(&expected);
+}
+
+#[test]
+fn a_go_server_is_known_by_its_content_and_the_nodes_own_sshd_is_no_containers() {
+    let (Some(rclone), Some(node)) = (fixtures::require("rclone"), WebHost::start()) else {
+        return;
+    };
+    let Some(dockerd) = Dockerd::start() else { return };
+    let image = dockerd.import_debian();
+    let bound = format!("{}:/usr/bin/rclone:ro", rclone.join("usr/bin/rclone").display());
+    let debugging = dockerd.run(
+        "debugging",
+        &["--pid", "host", "--network", "host"],
+        &[image, "sleep", "1000"],
+    );
+    let before = NodeServer::start(&dockerd, &node, 2022);
+    let watch = Watch::start(&dockerd);
+    let after = NodeServer::start(&dockerd, &node, 2023);
+    let serve = |name: &str, command: &str| {
+        let options = ["--network", "none", "--volume", &bound];
+        dockerd.run(name, &options, &[image, "sh", "-c", command])
+    };
+    let sftp = serve(
+        "sftp",
+        "exec rclone serve sftp /home --addr 0.0.0.0:8022 --user a --pass b",
+    );
+    let added = serve(
+        "added",
+        "cp /usr/bin/rclone /usr/lib/rclone; exec /usr/lib/rclone serve http /home --addr 0.0.0.0:80",
+    );
+    let http = serve("http", "exec rclone serve http /home --addr 0.0.0.0:2222");
+    for (id, name) in [(&sftp, "sftp"), (&added, "added")] {
+        let subject = Subject { id, name, image };
+        watch.check(TITLE, &subject, |alert| {
+            level(alert) == "Medium" && fact(alert, "process.content") == &json!(["crypto/ssh.NewServerConn"])
+        });
+    }
+    dockerd.wait_for_listener(&http, 2222);
+    for agent in [&watch.told, &watch.untold] {
+        let mut about: Vec<_> = agent.alerts_after_quiet();
+        about.retain(|alert| title(alert) == TITLE && activity(alert) == "Create");
+        let others = about
+            .iter()
+            .filter(|alert| ![&*sftp, &*added].contains(&container_id(alert)));
+        let others: Vec<_> = others.map(brief).collect();
+        assert!(others.is_empty() && about.len() == 2, "{debugging} {http}: {others:#?}");
+    }
+    drop((before, after));
+}
+
+/// The node's own sshd, in the network that a container on the node's network sees; ends when dropped.
+struct NodeServer(Child);
+
+impl NodeServer {
+    fn start(dockerd: &Dockerd, node: &WebHost, port: u16) -> Self {
+        node.run("mkdir -p /run/sshd && ssh-keygen -A && : >/etc/ssh/sshd_config");
+        let mut command = dockerd.command_in_network("nsenter");
+        command.args(["--target", &node.pid().to_string(), "--mount", "--root", "--wd=/"]);
+        command.args(["/usr/sbin/sshd", "-D", "-p", &port.to_string()]);
+        let child = command.stdin(Stdio::null()).spawn().unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for NodeServer {
+    fn drop(&mut self) {
+        // It runs in no one's care: whether it still does is no matter.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

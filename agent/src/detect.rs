@@ -11,6 +11,7 @@ pub mod expiry;
 pub mod lists;
 pub mod score;
 mod check;
+mod texts;
 mod reference;
 mod family;
 pub mod samples;
@@ -76,6 +77,8 @@ pub struct Rule {
     pub teaches: Option<BehaviourKind>,
     /// A match is no alert but gives the event's process this role.
     pub role: Option<Arc<str>>,
+    /// Texts that an executable is to be searched for where the rule asks for its content, from `tocsin: {texts: […]}`.
+    pub texts: Vec<Box<str>>,
     /// What other products call this finding, such as Microsoft Defender's alert type ids, from the custom attribute
     /// `tocsin: {compatibility: […]}`.
     pub compatibility: Vec<String>,
@@ -101,11 +104,20 @@ pub enum Ask {
     DockerApiProbe,
     /// What does the parent of this execution listen on? Its listeners come as events, then this execution once more.
     ListeningSockets,
+    /// Which of the rule's texts stand in this process's executable? The event comes once more, with `process.content`.
+    ExecutableContent,
+    /// Whom does this OpenSSH server let in? The listener comes once more, with `ssh.*`.
+    OpensshConfiguration,
 }
 
 impl Ask {
     /// Every question.
-    pub const ALL: [Self; 2] = [Self::DockerApiProbe, Self::ListeningSockets];
+    pub const ALL: [Self; 4] = [
+        Self::DockerApiProbe,
+        Self::ListeningSockets,
+        Self::ExecutableContent,
+        Self::OpensshConfiguration,
+    ];
 
     /// The question of that name.
     pub fn by_name(name: &str) -> Option<Self> {
@@ -117,6 +129,8 @@ impl Ask {
         match self {
             Self::DockerApiProbe => "docker-api-probe",
             Self::ListeningSockets => "listening-sockets",
+            Self::ExecutableContent => "executable-content",
+            Self::OpensshConfiguration => "openssh-configuration",
         }
     }
 }

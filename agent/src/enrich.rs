@@ -139,11 +139,9 @@ impl Node {
     /// An event that was judged, with what is known by now.
     fn again(&mut self, again: &Again) -> Observed {
         let mut observed = Observed::clone(&again.observed);
-        observed.facts = Facts {
-            container_start: observed.facts.container_start,
-            judged_before: again.matched.clone(),
-            ..self.facts(&observed.event, observed.process.as_deref())
-        };
+        let by_now = self.facts(&observed.event, observed.process.as_deref());
+        observed.facts.parent_sockets_known = by_now.parent_sockets_known;
+        observed.facts.judged_before.clone_from(&again.matched);
         observed
     }
 

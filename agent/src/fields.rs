@@ -8,7 +8,8 @@ use rsigma_eval::EventValue;
 
 use crate::{
     event::{
-        Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, Process, WebWorker,
+        Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, OpensshConfiguration,
+        Process, WebWorker,
     },
     observed::{Observed, Scored},
 };
@@ -48,6 +49,8 @@ const IN_CONTAINER: &[LogSource] = &[
 const LEARNED: &[LogSource] = &[LogSource::ProcessCreation, LogSource::NetworkConnection];
 const CONNECTION: &[LogSource] = &[LogSource::NetworkConnection];
 const SOCKET: &[LogSource] = &[LogSource::NetworkConnection, LogSource::NetworkListen];
+/// Whose executables are looked into.
+const EXAMINED: &[LogSource] = &[LogSource::ProcessCreation, LogSource::NetworkListen];
 const LISTEN: &[LogSource] = &[LogSource::NetworkListen];
 const DNS: &[LogSource] = &[LogSource::DnsQuery];
 const CONTAINER: &[LogSource] = &[LogSource::Container];
@@ -162,6 +165,7 @@ pub const FIELDS: &[Field] = &[
     field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, replaced (another file stands at its path since it was deleted; known at start-up), memfd, path-cut (too long to be told), upper-layer (not in the image), script", exe_kind),
     field("process.invoked", WITH_PROCESS, "the path given to execve: the script, where an interpreter runs one", |o| non_empty(&run(o)?.invoked)),
     field("process.script", WITH_PROCESS, "the script, where an interpreter runs one", |o| run(o)?.script.then(|| text(&run(o)?.invoked))?),
+    fact("process.content", EXAMINED, "texts that stand in the executable, of those that a rule had it searched for", |o| list(o.facts.content.as_deref()?.iter().map(|text| &**text))),
     field("process.exe_inode", WITH_PROCESS, "the executable's inode number", |o| integer(run(o)?.inode)),
     field("process.exe_device", WITH_PROCESS, "the executable's device", |o| { number(run(o)?.device) }),
     field("process.exe_modified", WITH_PROCESS, "when the executable was last written, in seconds since 1970", |o| Some(EventValue::Int(run(o)?.modified))),
@@ -219,8 +223,12 @@ pub const FIELDS: &[Field] = &[
     fact("baseline.kind", LEARNED, "what of it is learned: kubernetes-api (a request to a cluster's control plane), child (of a web worker) or drift (a program that is not the image's)", |o| text(o.facts.baseline.as_ref()?.behaviour.kind.name())),
     fact("baseline.first_seen", LEARNED, "when this image was first seen doing that", |o| Some(EventValue::Str(Cow::Owned(o.facts.baseline.as_ref()?.first_seen?.to_string())))),
     fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.endpoint()?.ip()))),
+    fact("listener.published", LISTEN, "how far the node's port that is forwarded to the listener can be reached: loopback, private, public or any; absent if none is", published),
     field("listener.path", LISTEN, "the path of a unix socket, or @ and its name where it has no file", |o| text(listener(o)?.address.path()?)),
     field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),
+    fact("ssh.configuration", LISTEN, "read, or unknown: what a look at the OpenSSH server that listens found of its configuration", |o| text(if openssh(o)?.permits_passwords.is_some() { "read" } else { "unknown" })),
+    fact("ssh.permits_root_login", LISTEN, "the OpenSSH server that listens lets root log in, not only with a key or for set commands", |o| flag(openssh(o)?.permits_root_login?)),
+    fact("ssh.permits_passwords", LISTEN, "the OpenSSH server that listens lets somebody in by a password alone", |o| flag(openssh(o)?.permits_passwords?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
     field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused, configuration-refused…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
@@ -269,6 +277,10 @@ fn listener(observed: &Observed) -> Option<&Listener> {
         Kind::Listen(listener) => Some(listener),
         _ => None,
     }
+}
+
+fn openssh(observed: &Observed) -> Option<OpensshConfiguration> {
+    listener(observed)?.findings.openssh
 }
 
 fn dns(observed: &Observed) -> Option<&DnsMessage> {
@@ -337,6 +349,19 @@ fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
     }
     list(roles.into_iter())
 }
+
+/// How far the widest of the node's ports can be reached that are forwarded to a listener.
+fn published(observed: &Observed) -> Option<EventValue<'_>> {
+    let port = listener(observed)?.address.endpoint()?.port();
+    let ports = container(observed)?.published_ports.iter();
+    let forwarded = ports.filter(|published| published.container_port == port);
+    // An address that cannot be read is the node's and not known to be narrower.
+    let reaches = forwarded.map(|published| published.address.parse().map_or("any", reach));
+    text(reaches.max_by_key(|reach| WIDTHS.iter().position(|width| width == reach))?)
+}
+
+/// How far an address can be reached, the narrowest first.
+const WIDTHS: [&str; 4] = ["loopback", "private", "public", "any"];
 
 /// How far a listener's address can be reached.
 fn reach(ip: std::net::IpAddr) -> &'static str {

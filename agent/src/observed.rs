@@ -60,6 +60,8 @@ pub struct Facts {
     pub parent_sockets_known: bool,
     /// Whether the process's side opened the connection that its standard input or output is.
     pub stdio_initiated: Option<bool>,
+    /// Which of the texts that rules have asked for stand in the process's executable; `None` where nobody has looked.
+    pub content: Option<Arc<[Box<str>]>>,
     /// The rules that have matched this event, of one that is judged again.
     pub judged_before: Vec<Uuid>,
     /// What the scores that concern this event came to.
@@ -191,7 +193,41 @@ impl rsigma_eval::Event for Observed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::samples;
+    use crate::{
+        alert::samples,
+        event::{Kind, ListenAddress, PublishedPort},
+    };
+
+    /// How far a listener can be reached whose port is published at those addresses.
+    fn check_published(addresses: &[(&str, u16)], expected: Option<&str>) {
+        let mut observed = Observed::clone(&samples::listen().observed);
+        let Kind::Listen(listener) = &mut observed.event.kind else {
+            panic!("no listener: {observed:?}");
+        };
+        listener.address = ListenAddress::Tcp(([0, 0, 0, 0], 22).into());
+        let published = addresses.iter().map(|(address, container_port)| PublishedPort {
+            address: (*address).into(),
+            port: 2022,
+            container_port: *container_port,
+        });
+        observed.container = Some(Arc::new(Container {
+            published_ports: published.collect(),
+            ..samples::container_facts()
+        }));
+        let found = observed.field("listener.published").map(|value| value.to_json());
+        assert_eq!(found, expected.map(Value::from), "{addresses:?}");
+    }
+
+    #[test]
+    fn a_listener_is_published_as_far_as_the_widest_of_its_ports() {
+        check_published(&[], None);
+        check_published(&[("0.0.0.0", 80)], None);
+        check_published(&[("127.0.0.1", 22), ("0.0.0.0", 80)], Some("loopback"));
+        check_published(&[("127.0.0.1", 22), ("10.0.0.1", 22)], Some("private"));
+        check_published(&[("203.0.113.1", 22), ("10.0.0.1", 22)], Some("public"));
+        check_published(&[("203.0.113.1", 22), ("::", 22)], Some("any"));
+        check_published(&[("a name", 22)], Some("any"));
+    }
 
     #[test]
     fn an_environment_is_judged_and_never_quoted() {

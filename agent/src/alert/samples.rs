@@ -84,6 +84,7 @@ pub(crate) fn listen() -> Alert {
         looked_up: false,
         findings: Findings {
             docker_api: Some("docker-api-open".into()),
+            openssh: None,
         },
     };
     let mut rule = rule("Exposed Docker daemon detected", LogSource::NetworkListen);
@@ -225,6 +226,7 @@ pub(crate) fn rule(title: &str, log_source: LogSource) -> Rule {
         log_source,
         subject: Vec::new(),
         teaches: None,
+        texts: Vec::new(),
         role: None,
         compatibility: vec!["VM_Sample".to_owned(), "K8S.NODE_Sample".to_owned()],
         file: None,

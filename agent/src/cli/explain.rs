@@ -282,18 +282,20 @@ mod tests {
              loss; it is \"source-down\"\n",
         );
         check(
-            "ssh-server-in-container-medium",
-            r#"{"time":1,"category":"network_listen","Image":"/usr/sbin/sshd","container.id":"f00d"}"#,
-            "line 1: matches: SSH server is running inside a container (ssh-server-in-container-medium, medium)
+            "ssh-session-content",
+            r#"{"time":1,"category":"process_creation","process.stdin":"internet-socket","container.id":"f00d"}"#,
+            "line 1: matches: SSH server is running inside a container (ssh-session-content, informational)
   yes all of
       yes container
           yes container.id is there; it is \"f00d\"
-      yes one of
-          yes server
-              yes Image fits one of /sshd, /sshd-session, /dropbear, /tinysshd; it is \"/usr/sbin/sshd\"
-          no  multi_call
-              no  Image ends with /dropbearmulti; it is \"/usr/sbin/sshd\"
-              no  CommandLine matches ^(\\S*/)?(dropbearmulti )?dropbear( |$); it is absent
+      yes connected
+          yes process.stdin is internet-socket; it is \"internet-socket\"
+      yes not
+          no  named
+              no  Image fits one of /dropbear, /sshd, /sshd-session, /tinysshd, /tinysshnoneauthd; it is absent
+      yes not
+          no  escaped
+              no  container.escaped_mounts is true; it is absent
 ",
         );
         check("health-loss", r#"{"time":1,"category":"dns_query"}"#, "");

@@ -16,6 +16,7 @@ use super::{
     problem::{Problem, Severity},
     reference,
     score::{Compiled, CompiledSignal, PREFIX, Score},
+    texts,
 };
 use crate::{
     alert::Level,
@@ -108,6 +109,8 @@ struct Attributes {
     #[serde(default)]
     subject: Vec<String>,
     #[serde(default)]
+    texts: Vec<String>,
+    #[serde(default)]
     compatibility: Vec<String>,
 }
 
@@ -122,6 +125,8 @@ pub(super) struct Said {
     pub teaches: Option<BehaviourKind>,
     /// The fields that tell one subject from another.
     pub subject: Vec<String>,
+    /// What an executable is to be searched for.
+    pub texts: Vec<Box<str>>,
     /// What others call the finding.
     pub compatibility: Vec<String>,
 }
@@ -263,8 +268,7 @@ impl Checker {
     pub(super) fn expand(&mut self, detections: &mut Detections, place: &Place) -> Option<()> {
         let expanded = self.lists.expand(detections.named.values_mut());
         let refuse = |name: String| {
-            let reason = format!("there is no list of the name {name}");
-            self.report(place, Severity::Error, &format!("%{name}%"), reason);
+            self.report(place, Severity::Error, &format!("%{name}%"), lists::unknown(&name));
         };
         expanded.map_err(refuse).ok()
     }
@@ -356,6 +360,7 @@ impl Checker {
             role,
             teaches,
             subject,
+            texts,
             compatibility,
         } = written;
         if let Some(id) = compatibility.iter().find(|id| !is_type_id(id)) {
@@ -376,11 +381,16 @@ impl Checker {
             Some(name) => Some(self.question(&name, place)?),
             None => None,
         };
+        let texts = texts::check(&texts, &self.lists, asks);
+        let texts = texts
+            .map_err(|reason| self.report(place, Severity::Error, "texts:", reason))
+            .ok()?;
         Some(Said {
             asks,
             role,
             teaches,
             subject,
+            texts,
             compatibility,
         })
     }
@@ -427,6 +437,7 @@ fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, sa
         subject: said.subject,
         role: said.role,
         teaches: said.teaches,
+        texts: said.texts,
         compatibility: said.compatibility,
         file: file_of(place),
     }

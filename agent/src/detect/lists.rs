@@ -81,6 +81,19 @@ impl Known {
             .try_for_each(|detection| each_item(detection, &mut |item| self.item(item)))
     }
 
+    /// The texts with the lists in the place of their names, each once. The error is a name that is no list's.
+    pub(super) fn texts(&self, texts: &[String]) -> Result<Vec<String>, String> {
+        let mut expanded = Vec::new();
+        for text in texts {
+            for one in self.text(text)? {
+                if !expanded.contains(&one) {
+                    expanded.push(one);
+                }
+            }
+        }
+        Ok(expanded)
+    }
+
     fn item(&self, item: &mut DetectionItem) -> Result<(), String> {
         if item.field.has_modifier(Modifier::Expand) {
             let mut values = Vec::new();
@@ -114,6 +127,11 @@ impl Known {
         };
         Ok(values.iter().flat_map(with).collect())
     }
+}
+
+/// What is wrong with a name that no list bears.
+pub(super) fn unknown(name: &str) -> String {
+    format!("there is no list of the name {name}")
 }
 
 /// Does something to every item of a detection, until it fails.

@@ -86,6 +86,7 @@ fn correlation(checker: &mut Checker, id: Uuid, placed: Placed<CorrelationRule>)
         log_source: source,
         role: said.role,
         subject: said.subject,
+        texts: said.texts,
         compatibility: said.compatibility,
         file: file_of(&place),
     };

@@ -423,6 +423,30 @@ fn a_rule_can_ask_instead_of_alerting() {
 }
 
 #[test]
+fn a_rule_can_have_texts_searched_for() {
+    let list = "name: more\nvars: {servers: [Server listening on %s, SSH-2.0-server]}\n";
+    let asking = |texts: &str| format!("{LOGIN}tocsin: {{ask: executable-content, texts: {texts}}}\n");
+    let (rules, problems) = load_all(&[list, &asking("['%servers%', SSH-2.0-server, another one]")]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let texts: Vec<_> = rules.iter().flat_map(|rule| &rule.texts).map(|text| &**text).collect();
+    assert_eq!(texts, ["Server listening on %s", "SSH-2.0-server", "another one"]);
+    let only_then = "0.yml:9: a rule has texts if it asks for executable-content, and only then";
+    check(&[&asking("[]")], &[only_then], 0);
+    check(
+        &[&format!("{LOGIN}tocsin: {{texts: [SSH-2.0-server]}}\n")],
+        &[only_then],
+        0,
+    );
+    check(
+        &[&asking("['%nothing%']")],
+        &["0.yml:9: there is no list of the name nothing"],
+        0,
+    );
+    let odd = "0.yml:9: cannot search for \"SSH-*-server\": 8 to 128 bytes, without *, ? and \\";
+    check(&[&asking("[SSH-*-server]")], &[odd], 0);
+}
+
+#[test]
 fn a_rule_can_give_a_role_instead_of_alerting() {
     let giving = format!("{LOGIN}tocsin: {{role: door}}\n");
     let (mut rules, problems) = load_all(&[&giving]);

@@ -121,6 +121,17 @@ impl fmt::Display for ListenAddress {
 pub struct Findings {
     /// Whether it serves the Docker API, and to whom: `docker-api-open` and the like.
     pub docker_api: Option<Box<str>>,
+    /// Whom the OpenSSH server lets in that listens there.
+    pub openssh: Option<OpensshConfiguration>,
+}
+
+/// What the configuration of a running OpenSSH server says; `None` where that cannot be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpensshConfiguration {
+    /// Root may log in, not only with a key or for set commands.
+    pub permits_root_login: Option<bool>,
+    /// A password alone opens the door to somebody.
+    pub permits_passwords: Option<bool>,
 }
 
 /// A DNS query or its answer.

@@ -7,7 +7,11 @@
 pub mod docker_api;
 mod limiter;
 mod listening_sockets;
+mod executable_content;
+mod openssh_configuration;
+mod inside;
 mod network;
+mod the_same;
 
 use std::{
     sync::{
@@ -17,6 +21,7 @@ use std::{
     time::Instant,
 };
 
+use jiff::Timestamp;
 use tokio::sync::{
     Semaphore,
     mpsc::{self, Receiver},
@@ -27,21 +32,38 @@ use self::limiter::{Limiter, Limits};
 pub(super) use self::network::in_network_of;
 use crate::{
     detect::Ask,
-    event::{Event, ProcessKey},
+    event::{Again, Event, Kind, ProcessKey},
     observed::Observed,
     sources::Sender,
 };
 
 /// Questions that may wait for one kind of look.
-const QUESTIONS: usize = 256;
+const QUESTIONS: usize = 4_096;
 
 /// What a rule wants to have looked at.
 #[derive(Debug)]
 pub struct Question {
     /// What it matched.
     pub about: Arc<Observed>,
-    /// The rules that matched.
+    /// The rules that have matched it so far.
     pub matched: Vec<Uuid>,
+    /// What the rules that ask want to have searched for.
+    pub texts: Vec<Box<str>>,
+}
+
+impl Question {
+    /// An answer: what was asked about, with more known of it, to be judged by the rules that have not matched.
+    fn again(&self, observed: Observed) -> Event {
+        Event {
+            time: Timestamp::now(),
+            startup: observed.event.startup,
+            kind: Kind::Again(Box::new(Again {
+                observed: Arc::new(observed),
+                matched: self.matched.clone(),
+            })),
+            given: None,
+        }
+    }
 }
 
 /// A kind of look.
@@ -59,7 +81,12 @@ struct Look {
 }
 
 /// Every kind, in the order of [`Ask::ALL`].
-const LOOKS: [Look; Ask::ALL.len()] = [docker_api::LOOK, listening_sockets::LOOK];
+const LOOKS: [Look; Ask::ALL.len()] = [
+    docker_api::LOOK,
+    listening_sockets::LOOK,
+    executable_content::LOOK,
+    openssh_configuration::LOOK,
+];
 
 /// Whether such a look can be taken at this.
 pub fn concerns(ask: Ask, observed: &Observed) -> bool {
@@ -141,7 +168,7 @@ async fn answer(look: Look, mut questions: Receiver<Asked>, events: Sender) {
             );
             let refusal = (look.unanswered)(&asked.question.about);
             if let Some(refusal) = refusal
-                && events.send(vec![refusal.event]).await.is_err()
+                && events.send(vec![asked.question.again(refusal)]).await.is_err()
             {
                 return;
             }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use uuid::Uuid;
 
 use crate::{
     alert::{Alert, Level, dedup::Dedup, log::Log, redact::Redactor},
     config::Config,
-    detect::{Ask, Rules},
+    detect::{Ask, Match, Rules},
     event::{Process, baseline::BehaviourKind},
     observed::Observed,
     sources::looks::{self, Asker, Question},
@@ -66,9 +65,10 @@ impl Judge {
         }
         let observed = Arc::new(observed);
         let mut lessons = Lessons::default();
-        for ask in matches.iter().filter_map(|found| found.asks) {
-            let ids = matches.iter().map(|found| found.rule.id).collect();
-            lessons.roles.extend(self.ask(ask, &observed, ids));
+        for ask in Ask::ALL {
+            if let Some(question) = question(ask, &observed, &matches) {
+                lessons.roles.extend(self.ask(ask, question));
+            }
         }
         let mut alerts = Vec::with_capacity(matches.len());
         for found in matches.into_iter().filter(|found| found.asks.is_none()) {
@@ -128,20 +128,39 @@ impl Judge {
     }
 
     /// Has a closer look taken. Where nobody can look, or whoever can has too much to look at, that may be an answer.
-    fn ask(&mut self, ask: Ask, observed: &Arc<Observed>, matched: Vec<Uuid>) -> Roles {
-        if self.silent || !looks::concerns(ask, observed) {
+    fn ask(&mut self, ask: Ask, question: Question) -> Roles {
+        if self.silent || !looks::concerns(ask, &question.about) {
             return Roles::default();
         }
-        let question = Question {
-            about: Arc::clone(observed),
-            matched,
-        };
+        let unanswered = looks::unanswered(ask, &question.about);
+        let matched = question.matched.clone();
         if self.looks.as_ref().is_some_and(|looks| looks.ask(ask, question)) {
             return Roles::default();
         }
-        match looks::unanswered(ask, observed) {
-            Some(unanswered) => self.judge(unanswered).roles,
+        match unanswered {
+            Some(mut unanswered) => {
+                unanswered.facts.judged_before = matched;
+                self.judge(unanswered).roles
+            }
             None => Roles::default(),
         }
     }
+}
+
+/// The question that these rules put about an event; `None` if none of them asks that.
+fn question(ask: Ask, about: &Arc<Observed>, matches: &[Match]) -> Option<Question> {
+    let mut asking = matches.iter().filter(|found| found.asks == Some(ask)).peekable();
+    asking.peek()?;
+    let mut texts: Vec<Box<str>> = Vec::new();
+    for text in asking.flat_map(|found| &found.rule.texts) {
+        if !texts.contains(text) {
+            texts.push(text.clone());
+        }
+    }
+    let now = matches.iter().map(|found| found.rule.id);
+    Some(Question {
+        about: Arc::clone(about),
+        matched: about.facts.judged_before.iter().copied().chain(now).collect(),
+        texts,
+    })
 }

@@ -68,6 +68,11 @@ const FACTS: &[&str] = &[
     "listener.address",
     "listener.path",
     "listener.finding",
+    "listener.published",
+    "process.content",
+    "ssh.configuration",
+    "ssh.permits_root_login",
+    "ssh.permits_passwords",
     "health.kind",
     "health.detail",
 ];

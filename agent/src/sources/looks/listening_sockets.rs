@@ -8,12 +8,12 @@
 use std::{io, time::Duration};
 
 use jiff::Timestamp;
-use procfs::process::{FDTarget, Process};
+use procfs::process::FDTarget;
 
-use super::{Look, Question, limiter::Limits, network::in_network_of};
+use super::{Look, Question, limiter::Limits, network::in_network_of, the_same::the_same};
 use crate::{
     detect::Ask,
-    event::{self, Again, Event, Findings, Kind, Listener, Owner, ProcessKey},
+    event::{self, Event, Findings, Kind, Listener, Owner},
     observed::Observed,
     sources::sock_diag,
 };
@@ -51,23 +51,16 @@ fn answer(question: &Question) -> Vec<Event> {
         tracing::debug!(pid = parent.key.pid, %error, "sockets not looked at");
         Vec::new()
     });
-    let again = (!found.is_empty()).then(|| {
-        Kind::Again(Box::new(Again {
-            observed: question.about.clone(),
-            matched: question.matched.clone(),
-        }))
-    });
+    let again = (!found.is_empty()).then(|| question.again(Observed::clone(&question.about)));
     let found = found.into_iter().map(|listener| Kind::Listen(Box::new(listener)));
-    let answer = found.chain([Kind::Looked(parent.key)]).chain(again);
     let now = Timestamp::now();
-    answer
-        .map(|kind| Event {
-            time: now,
-            startup: question.about.event.startup,
-            kind,
-            given: None,
-        })
-        .collect()
+    let found = found.chain([Kind::Looked(parent.key)]).map(|kind| Event {
+        time: now,
+        startup: question.about.event.startup,
+        kind,
+        given: None,
+    });
+    found.chain(again).collect()
 }
 
 /// The listening sockets that this process holds.
@@ -98,16 +91,4 @@ fn listeners(process: &event::Process) -> io::Result<Vec<Listener>> {
         findings: Findings::default(),
     };
     Ok(listening.into_iter().map(listener).collect())
-}
-
-/// The process of that key; an error if another has its number by now.
-fn the_same(key: ProcessKey) -> io::Result<Process> {
-    let entry = i32::try_from(key.pid).map_err(io::Error::other)?;
-    let entry = Process::new(entry).map_err(io::Error::other)?;
-    let start = entry.stat().map_err(io::Error::other)?.starttime;
-    if start == key.start {
-        Ok(entry)
-    } else {
-        Err(io::Error::other(format!("process {} is another by now", key.pid)))
-    }
 }

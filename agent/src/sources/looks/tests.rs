@@ -25,11 +25,15 @@ async fn every_question_about_a_docker_api_is_answered() {
     let question = Question {
         about: Arc::new(event.into()),
         matched: Vec::new(),
+        texts: Vec::new(),
     };
     assert!(concerns(Ask::DockerApiProbe, &question.about));
     assert!(asker.ask(Ask::DockerApiProbe, question));
     let event = answers.recv().await.unwrap().remove(0);
-    let answer = Observed::from(event);
+    let Kind::Again(again) = event.kind else {
+        panic!("unexpected answer {event:?}");
+    };
+    let answer = again.observed;
     let Kind::Listen(listener) = &answer.event.kind else {
         panic!("unexpected answer {answer:?}");
     };
@@ -51,6 +55,7 @@ async fn what_is_switched_off_answers_nobody() {
     let question = Question {
         about: Arc::new(event.into()),
         matched: Vec::new(),
+        texts: Vec::new(),
     };
     assert!(!asker.ask(Ask::DockerApiProbe, question));
     assert_eq!(asker.outstanding(), 0);

@@ -1,0 +1,211 @@
+//! The files of a process as it sees them. Whoever made them may want to mislead or to hold up whoever reads them: links
+//! are followed within the process's root alone, nothing but a regular file is opened, and no file system is asked that
+//! answers when it likes.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
+    path::Path,
+};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat, openat2, statx};
+
+use super::the_same::the_same;
+use crate::event::ProcessKey;
+
+/// Kinds of file systems that a server or a process answers for: it may take its time for ever.
+const UNHURRIED: [&str; 10] = [
+    "9p", "afs", "autofs", "ceph", "cifs", "fuse", "fuseblk", "nfs", "nfs4", "smb3",
+];
+
+/// A process's root.
+pub(super) struct Inside {
+    root: OwnedFd,
+    ways: ResolveFlags,
+}
+
+impl Inside {
+    /// The root of that process.
+    pub(super) fn of(process: ProcessKey) -> io::Result<Self> {
+        let root = Path::new("/proc").join(process.pid.to_string()).join("root");
+        let inside = Self::at(&root)?;
+        let mounts = the_same(process)?.mountinfo().map_err(io::Error::other)?;
+        let mut unhurried = mounts.0.iter().filter(|mount| is_unhurried(&mount.fs_type)).peekable();
+        if unhurried.peek().is_none() {
+            return Ok(inside);
+        }
+        if unhurried.any(|mount| mount.mount_point == Path::new("/")) {
+            return Err(io::Error::other("its root is on a file system that may not answer"));
+        }
+        let ways = inside.ways | ResolveFlags::NO_XDEV;
+        Ok(Self { ways, ..inside })
+    }
+
+    pub(super) fn at(root: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self {
+            root: openat(CWD, root, flags, Mode::empty())?,
+            ways: ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        })
+    }
+
+    /// Whether something has that path.
+    pub(super) fn holds(&self, path: &Path) -> bool {
+        self.find(path, OFlags::empty()).is_ok()
+    }
+
+    /// The text of a regular file of so many bytes at most.
+    pub(super) fn read(&self, path: &Path, most: u64) -> io::Result<String> {
+        let file = self.find(path, OFlags::empty())?;
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        reopen(&file)?.take(most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::Error::other(format!("longer than {most} bytes")));
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The names in a folder that holds so many at most.
+    pub(super) fn names(&self, folder: &Path, most: usize) -> io::Result<Vec<OsString>> {
+        let folder = self.find(folder, OFlags::DIRECTORY)?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(by_descriptor(&folder))? {
+            if names.len() == most {
+                return Err(io::Error::other(format!("more than {most} names")));
+            }
+            names.push(entry?.file_name());
+        }
+        Ok(names)
+    }
+
+    /// Finds what has that path, without opening it: to open may already do something.
+    fn find(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
+        Ok(openat2(&self.root, path, flags, Mode::empty(), self.ways)?)
+    }
+}
+
+/// The executable of that process.
+pub(super) fn executable(process: ProcessKey) -> io::Result<File> {
+    let link = Path::new("/proc").join(process.pid.to_string()).join("exe");
+    let file = openat(CWD, &link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let mounts = the_same(process)?.mountinfo().map_err(io::Error::other)?;
+    let known = statx(
+        &file,
+        "",
+        AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC,
+        StatxFlags::INO,
+    )?;
+    let device = format!("{}:{}", known.stx_dev_major, known.stx_dev_minor);
+    let mut mounts = mounts.0.iter();
+    if mounts.any(|mount| mount.majmin == device && is_unhurried(&mount.fs_type)) {
+        return Err(io::Error::other("it is on a file system that may not answer"));
+    }
+    reopen(&file)
+}
+
+fn is_unhurried(kind: &str) -> bool {
+    // What is behind FUSE is told behind a dot.
+    UNHURRIED.contains(&kind.split('.').next().unwrap_or_default())
+}
+
+/// Opens for reading what was found.
+fn reopen(found: &OwnedFd) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags.bits().cast_signed());
+    options.open(by_descriptor(found))
+}
+
+fn by_descriptor(descriptor: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::symlink, process::id};
+
+    use rustix::fs::mkfifoat;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn check(inside: &Inside, path: &str, expected: Result<&str, &str>) {
+        let found = inside.read(Path::new(path), 16).map_err(|error| error.to_string());
+        match (&found, expected) {
+            (Err(found), Err(expected)) => assert!(found.contains(expected), "{path}: {found}"),
+            (found, expected) => assert_eq!(
+                found.as_deref(),
+                expected.map_err(str::to_owned).as_ref().copied(),
+                "{path}"
+            ),
+        }
+    }
+
+    #[test]
+    fn links_lead_nowhere_but_inside_and_nothing_is_waited_for() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir_all(root.join("etc/more")).unwrap();
+        fs::write(folder.path().join("outside"), "outside").unwrap();
+        fs::write(root.join("etc/plain"), "plain").unwrap();
+        fs::write(root.join("etc/long"), "0123456789abcdef!").unwrap();
+        for (target, link) in [
+            ("/etc/plain", "absolute"),
+            ("../../../../etc/plain", "above"),
+            ("../../outside", "beside"),
+            ("loop", "loop"),
+            ("/proc/self/root/etc/plain", "magic"),
+        ] {
+            symlink(target, root.join("etc").join(link)).unwrap();
+        }
+        mkfifoat(CWD, root.join("etc/pipe"), Mode::RUSR | Mode::WUSR).unwrap();
+        let inside = Inside::at(&root).unwrap();
+        check(&inside, "/etc/plain", Ok("plain"));
+        check(&inside, "/etc/absolute", Ok("plain"));
+        check(&inside, "/etc/above", Ok("plain"));
+        check(&inside, "/etc/beside", Err("No such file"));
+        check(&inside, "/etc/loop", Err("symbolic links"));
+        check(&inside, "/etc/magic", Err("No such file"));
+        check(&inside, "/etc/pipe", Err("not a regular file"));
+        check(&inside, "/etc/more", Err("not a regular file"));
+        check(&inside, "/etc/long", Err("longer than 16 bytes"));
+        assert_eq!(inside.names(Path::new("/etc"), 9).unwrap().len(), 9);
+        assert!(inside.names(Path::new("/etc"), 8).is_err());
+    }
+
+    #[test]
+    fn the_own_executable_is_found_and_that_of_another_time_is_not() {
+        let stat = procfs::process::Process::myself().unwrap().stat().unwrap();
+        let own = ProcessKey {
+            pid: id(),
+            start: stat.starttime,
+        };
+        assert!(executable(own).is_ok() && Inside::of(own).is_ok());
+        let former = ProcessKey {
+            start: own.start - 1,
+            ..own
+        };
+        assert!(executable(former).is_err() && Inside::of(former).is_err());
+    }
+
+    #[test]
+    fn what_may_not_answer_is_known_by_its_kind() {
+        for (kind, expected) in [
+            ("fuse.sshfs", true),
+            ("nfs4", true),
+            ("fusectl", false),
+            ("overlay", false),
+        ] {
+            assert_eq!(is_unhurried(kind), expected, "{kind}");
+        }
+    }
+}
