@@ -101,11 +101,24 @@ pub enum Ask {
     DockerApiProbe,
     /// What does the parent of this execution listen on? Its listeners come as events, then this execution once more.
     ListeningSockets,
+    /// What does the process of this execution listen on from its first moment? Its listeners come as events.
+    InheritedSockets,
+    /// What is who holds this listener connected to? The listener comes back with `listener.connected_to`.
+    ListenerConnections,
+    /// Who listens on TCP and is connected to unix sockets while this program runs? Such listeners come as events, if
+    /// their connections are new.
+    ConnectedListeners,
 }
 
 impl Ask {
     /// Every question.
-    pub const ALL: [Self; 2] = [Self::DockerApiProbe, Self::ListeningSockets];
+    pub const ALL: [Self; 5] = [
+        Self::DockerApiProbe,
+        Self::ListeningSockets,
+        Self::InheritedSockets,
+        Self::ListenerConnections,
+        Self::ConnectedListeners,
+    ];
 
     /// The question of that name.
     pub fn by_name(name: &str) -> Option<Self> {
@@ -117,6 +130,9 @@ impl Ask {
         match self {
             Self::DockerApiProbe => "docker-api-probe",
             Self::ListeningSockets => "listening-sockets",
+            Self::InheritedSockets => "inherited-sockets",
+            Self::ListenerConnections => "listener-connections",
+            Self::ConnectedListeners => "connected-listeners",
         }
     }
 }

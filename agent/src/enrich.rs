@@ -107,7 +107,9 @@ impl Node {
                 if listener.looked_up && self.listeners.know(listener, process.as_deref()) {
                     return Step::Learned;
                 }
-                self.listeners.learn(listener);
+                // Whom it was put down to may be another.
+                let process = self.process(listener.owner).or(process);
+                self.listeners.learn(listener, process.as_deref());
                 process
             }
             Kind::Again(again) => return Step::Ready(self.again(again)),
@@ -135,6 +137,9 @@ impl Node {
     /// An event that was judged, with what is known by now.
     fn again(&mut self, again: &Again) -> Observed {
         let mut observed = Observed::clone(&again.observed);
+        if let Kind::Listen(listener) = &observed.event.kind {
+            self.listeners.note_connections(listener);
+        }
         observed.facts = Facts {
             container_start: observed.facts.container_start,
             judged_before: again.matched.clone(),

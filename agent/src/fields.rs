@@ -214,6 +214,9 @@ pub const FIELDS: &[Field] = &[
     fact("baseline.first_seen", LEARNED, "when this image was first seen doing that", |o| Some(EventValue::Str(Cow::Owned(o.facts.baseline.as_ref()?.first_seen?.to_string())))),
     fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.endpoint()?.ip()))),
     field("listener.path", LISTEN, "the path of a unix socket, or @ and its name where it has no file", |o| text(listener(o)?.address.path()?)),
+    field("listener.connected_to", LISTEN, "unix sockets that who holds the listener is connected to, by the paths that they are bound to: what it may forward to", |o| list(listener(o)?.findings.connected_to.iter().map(|path| &**path))),
+    field("listener.published", LISTEN, "how far the node's addresses that forward to it can be reached, where its container's port is published: loopback, private, public or any", published),
+    field("listener.configuration", LISTEN, "what dockerd's configuration says of it where it did not tell itself: open, tls (encrypted, but anybody may), mutual-tls, no-api", |o| text(listener(o)?.findings.configuration?)),
     field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
@@ -324,6 +327,15 @@ fn ancestor_roles(observed: &Observed) -> Option<EventValue<'_>> {
         }
     }
     list(roles.into_iter())
+}
+
+/// How far a listener can be reached through the node's ports that are forwarded to it.
+fn published(observed: &Observed) -> Option<EventValue<'_>> {
+    let port = listener(observed)?.address.endpoint()?.port();
+    let ports = container(observed)?.published_ports.iter();
+    let addresses = ports.filter(|published| published.container_port == port);
+    let addresses = addresses.filter_map(|published| published.address.parse().ok());
+    list(addresses.map(reach))
 }
 
 /// How far a listener's address can be reached.
