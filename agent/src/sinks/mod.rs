@@ -24,16 +24,43 @@ use std::{
 };
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 pub use self::host::Host;
-use crate::alert::{
-    Alert, Level,
-    log::{Batch, Log, Reader},
+use crate::{
+    alert::{
+        Alert, Level,
+        log::{Batch, Log, Reader},
+    },
+    config::definition::Section,
 };
 
-/// Every sink. A new one is a file and a row.
+/// Every sink. A new one is a file and a row, its settings a field of [`Settings`] and a row of [`SECTIONS`].
 pub const SINKS: &[Row] = &[stdout::SINK];
+
+/// The sections of the sinks' settings.
+pub const SECTIONS: &[Section] = &[Section::of::<stdout::StdoutSettings>("sinks.stdout")];
+
+/// The settings of each sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Of standard output.
+    pub stdout: stdout::StdoutSettings,
+}
+
+impl Settings {
+    /// Standard output alone, for commands that report what they were asked to look at.
+    #[must_use]
+    pub fn only_stdout(&self) -> Self {
+        let stdout = stdout::StdoutSettings {
+            enabled: true,
+            ..self.stdout.clone()
+        };
+        Self { stdout }
+    }
+}
 
 /// A kind of sink.
 #[derive(Debug)]
@@ -42,6 +69,8 @@ pub struct Row {
     pub name: &'static str,
     /// Where it delivers to, in one line.
     pub meaning: &'static str,
+    /// Whether it is to be started.
+    pub is_enabled: fn(&Settings) -> bool,
     /// Makes one, ready to deliver.
     pub open: fn(&Config) -> anyhow::Result<Box<dyn Sink>>,
 }
@@ -65,10 +94,8 @@ pub enum Failure {
 /// What the sinks are told at start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Names of the sinks to start ([`SINKS`]).
-    pub sinks: Vec<String>,
-    /// The form; `None`: pretty on a terminal, else OCSF.
-    pub format: Option<Format>,
+    /// What each sink is told; one that is not enabled is not started.
+    pub settings: Settings,
     /// What is below it is not delivered.
     pub min_level: Level,
     /// The node.
@@ -127,9 +154,8 @@ pub fn start(config: &Config, log: &Arc<Log>) -> anyhow::Result<Handle> {
     let gone = Arc::new(Notify::new());
     let (running, ended) = mpsc::channel::<()>();
     let mut counters = Vec::new();
-    for name in &config.sinks {
-        let row = SINKS.iter().find(|row| row.name == name);
-        let row = row.with_context(|| format!("there is no sink {name}"))?;
+    for row in SINKS.iter().filter(|row| (row.is_enabled)(&config.settings)) {
+        let name = row.name;
         let mut sink = (row.open)(config).with_context(|| format!("opening sink {name}"))?;
         let (mut reader, min_level) = (log.reader(), config.min_level);
         let (gone, running, counts) = (Arc::clone(&gone), running.clone(), Arc::new(Counters::default()));

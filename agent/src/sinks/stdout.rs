@@ -1,24 +1,69 @@
 //! Standard output: the form that suits who reads it, one write a batch.
 
 use std::{
-    env,
+    env, fmt,
     fs::File,
     io::{self, ErrorKind, IsTerminal, Write},
     os::fd::AsFd,
+    str::FromStr,
     sync::Arc,
 };
 
 use anyhow::Context;
+use documented::{Documented, DocumentedFields};
+use serde::{Deserialize, Serialize};
 
 use super::{Config, Failure, Format, Formatter, Row, Sink};
-use crate::alert::Alert;
+use crate::{alert::Alert, config::values};
 
 /// Its row in the table.
 pub(super) const SINK: Row = Row {
     name: "stdout",
     meaning: "standard output",
+    is_enabled: |settings| settings.stdout.enabled,
     open,
 };
+
+/// Standard output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct StdoutSettings {
+    /// Whether alerts go there.
+    pub enabled: bool,
+    /// The form: ocsf, falco or pretty; auto: pretty on a terminal, else ocsf.
+    #[serde(with = "values::text")]
+    pub format: FormatOrAuto,
+}
+
+impl Default for StdoutSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            format: FormatOrAuto(None),
+        }
+    }
+}
+
+/// A form, or `None` for what suits who reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormatOrAuto(pub Option<Format>);
+
+impl fmt::Display for FormatOrAuto {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.0.map_or("auto", Format::name))
+    }
+}
+
+impl FromStr for FormatOrAuto {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self(None)),
+            _ => name.parse().map(Some).map(Self),
+        }
+    }
+}
 
 /// Columns where there is no terminal to ask.
 const DEFAULT_WIDTH: usize = 100;
@@ -26,9 +71,8 @@ const DEFAULT_WIDTH: usize = 100;
 fn open(config: &Config) -> anyhow::Result<Box<dyn Sink>> {
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    let format = config
-        .format
-        .unwrap_or(if terminal { Format::Pretty } else { Format::Ocsf });
+    let FormatOrAuto(format) = config.settings.stdout.format;
+    let format = format.unwrap_or(if terminal { Format::Pretty } else { Format::Ocsf });
     let formatter = Formatter {
         format,
         host: Arc::clone(&config.host),
