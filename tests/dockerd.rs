@@ -10,7 +10,7 @@ use std::{
 };
 
 use procfs::{
-    net::{TcpNetEntry, TcpState},
+    net::TcpState,
     process::{Process, all_processes},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -160,10 +160,14 @@ impl Dockerd {
             .parse()
             .expect("a process id");
         wait_for(&format!("listener on {port}"), Duration::from_secs(15), || {
-            let sockets = Process::new(pid).and_then(|process| process.tcp()).ok()?;
-            let listens =
-                |socket: &TcpNetEntry| socket.state == TcpState::Listen && socket.local_address.port() == port;
-            sockets.iter().any(listens).then_some(())
+            let Ok(process) = Process::new(pid) else {
+                panic!("the container ended: {:?}", self.docker(&["logs", id]));
+            };
+            let sockets = [process.tcp(), process.tcp6()].into_iter().flatten().flatten();
+            let mut listening = sockets.filter(|socket| socket.state == TcpState::Listen);
+            listening
+                .any(|socket| socket.local_address.port() == port)
+                .then_some(())
         });
     }
 

@@ -262,7 +262,10 @@ mod tests {
         listeners.learn(&again, Some(&proxy));
         let mut found = again;
         found.findings.connect(&"/a".into());
-        assert!(listeners.know(&mut found, Some(&proxy)), "what was known of it stays known");
+        assert!(
+            listeners.know(&mut found, Some(&proxy)),
+            "what was known of it stays known"
+        );
     }
 
     #[test]
