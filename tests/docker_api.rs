@@ -78,9 +78,8 @@ impl Case {
     }
 }
 
-/// Everything once. Fields end in this order: neighbours before their daemon.
-struct Round {
-    neighbours: Vec<Neighbour>,
+/// A daemon that is told by each means whom to serve, and podman.
+struct Daemons {
     plain: Dockerd,
     file: Dockerd,
     encrypted: Dockerd,
@@ -89,12 +88,11 @@ struct Round {
     _podman: Service,
 }
 
-impl Round {
+impl Daemons {
     fn start(certificates: &Certificates, podman: &Podman) -> Option<Self> {
         let [plain, file, encrypted, mutual, inherited] = daemons(certificates)?;
         plain.docker_ok(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
         Some(Self {
-            neighbours: neighbours(&plain),
             plain,
             file,
             encrypted,
@@ -102,18 +100,6 @@ impl Round {
             inherited,
             _podman: podman.serve(at::PODMAN),
         })
-    }
-
-    /// Has a container made through the proxy that connects for each request.
-    fn use_proxy(&self) {
-        let busybox = self.plain.import_busybox();
-        let name = self
-            .plain
-            .create("asked-for", &["--network", "none"], &[busybox, "true"]);
-        let address = format!("tcp://127.0.0.1:{}", at::PER_REQUEST);
-        let mut start = self.plain.command_in_network("docker");
-        let output = start.args(["--host", &address, "start", &name]).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
     }
 
     fn cases(&self, at_startup: bool) -> Vec<Case> {
@@ -125,42 +111,102 @@ impl Round {
             at_startup,
         };
         let daemon = |what, daemon: &Dockerd, port, level| {
-            case(what, Who::Process(daemon.pid()), port, [Some(level), Some("Medium")])
-        };
-        let silent = |what, pid, port| case(what, Who::Process(pid), port, [None, None]);
-        let [relay, connected, nginx, no_daemon, other_client] =
-            [0, 1, 2, 3, 4].map(|index: usize| self.neighbours[index].pid());
-        let forwarder = |what, pid, port, level| case(what, Who::Process(pid), port, [Some(level), None]);
-        let mut cases = vec![
-            daemon("argv, every address", &self.plain, at::WILDCARD, "Critical"),
-            daemon("argv, loopback", &self.plain, at::LOOPBACK, "Medium"),
-            daemon("argv, a private address", &self.plain, at::PRIVATE, "High"),
-            daemon("daemon.json", &self.file, at::FILE, "Critical"),
-            daemon("--tls alone", &self.encrypted, at::TLS, "Critical"),
-            daemon("inherited", &self.inherited, at::INHERITED, "Critical"),
-            silent("mutual TLS", self.mutual.pid(), at::TLS),
             case(
-                "podman",
-                Who::Program("/podman"),
-                at::PODMAN,
-                [Some("Critical"), Some("Medium")],
+                what,
+                Who::Process(daemon.pid()),
+                port,
+                [level, level.and(Some("Medium"))],
+            )
+        };
+        let podman = Who::Program("/podman");
+        vec![
+            daemon("argv, every address", &self.plain, at::WILDCARD, Some("Critical")),
+            daemon("argv, loopback", &self.plain, at::LOOPBACK, Some("Medium")),
+            daemon("argv, a private address", &self.plain, at::PRIVATE, Some("High")),
+            daemon("daemon.json", &self.file, at::FILE, Some("Critical")),
+            daemon("--tls alone", &self.encrypted, at::TLS, Some("Critical")),
+            daemon("inherited", &self.inherited, at::INHERITED, Some("Critical")),
+            case("podman", podman, at::PODMAN, [Some("Critical"), Some("Medium")]),
+            daemon("mutual TLS", &self.mutual, at::TLS, None),
+            daemon("swarm's manager", &self.plain, at::SWARM[0], None),
+            daemon("swarm's gossip", &self.plain, at::SWARM[1], None),
+        ]
+    }
+}
+
+/// What listens beside a daemon. It ends before the daemon does.
+struct Neighbours {
+    relay: Neighbour,
+    connected: Neighbour,
+    nginx: Neighbour,
+    named_dockerd: Neighbour,
+    other_client: Neighbour,
+    daemon: Dockerd,
+}
+
+impl Neighbours {
+    fn start() -> Option<Self> {
+        let daemon = Dockerd::start()?;
+        let relay = format!(
+            "cp /usr/bin/socat /run/relay; \
+             exec /run/relay TCP-LISTEN:{},bind=172.17.0.1,fork,reuseaddr UNIX-CONNECT:{SOCKET}",
+            at::RELAY
+        );
+        let web = |port: u16| format!("server {{ listen 127.0.0.1:{port}; location / {{ return 200 hello; }} }}");
+        let per_request = server(SOCKET, &format!("127.0.0.1:{}", at::PER_REQUEST));
+        let named_dockerd = "cp /usr/sbin/nginx /run/dockerd; exec /run/dockerd -c /run/server -e stderr";
+        let python = "exec python3 -IS /run/server";
+        let start = |script: &str, file: &str, port: u16| Neighbour::start(&daemon, script, file, port);
+        Some(Self {
+            relay: start(&relay, "", at::RELAY),
+            connected: start(python, &program(at::CONNECTED, true), at::CONNECTED),
+            nginx: start(
+                "exec nginx -c /run/server -e stderr",
+                &nginx(&[web(at::WEB), per_request].concat()),
+                at::PER_REQUEST,
             ),
-            forwarder("a renamed socat on the bridge", relay, at::RELAY, "High"),
-            forwarder("a connected proxy", connected, at::CONNECTED, "Critical"),
+            named_dockerd: start(named_dockerd, &nginx(&web(at::NO_DAEMON)), at::NO_DAEMON),
+            other_client: start(python, &program(at::OTHER_CLIENT, false), at::OTHER_CLIENT),
+            daemon,
+        })
+    }
+
+    /// Has a container made through the proxy that connects for each request.
+    fn use_proxy(&self) {
+        let options = ["--network", "none"];
+        let name = self
+            .daemon
+            .create("asked-for", &options, &[self.daemon.import_busybox(), "true"]);
+        let address = format!("tcp://127.0.0.1:{}", at::PER_REQUEST);
+        let mut start = self.daemon.command_in_network("docker");
+        let output = start.args(["--host", &address, "start", &name]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn cases(&self, at_startup: bool) -> Vec<Case> {
+        let case = |what, neighbour: &Neighbour, port, level| Case {
+            what,
+            who: Who::Process(neighbour.pid()),
+            port,
+            levels: [level, None],
+            at_startup,
+        };
+        vec![
+            case("a renamed socat on the bridge", &self.relay, at::RELAY, Some("High")),
+            case("a connected proxy", &self.connected, at::CONNECTED, Some("Critical")),
             Case {
                 at_startup: false,
-                ..forwarder("nginx, once it is used", nginx, at::PER_REQUEST, "Medium")
+                ..case("nginx, once it is used", &self.nginx, at::PER_REQUEST, Some("Medium"))
             },
-            silent("nginx at Docker's port", nginx, at::WEB),
-            silent("nginx by the name of dockerd", no_daemon, at::NO_DAEMON),
-            silent(
-                "another client of Docker's that listens",
-                other_client,
+            case("nginx at Docker's port", &self.nginx, at::WEB, None),
+            case("nginx by the name of dockerd", &self.named_dockerd, at::NO_DAEMON, None),
+            case(
+                "another client that listens",
+                &self.other_client,
                 at::OTHER_CLIENT,
+                None,
             ),
-        ];
-        cases.extend(at::SWARM.map(|port| silent("swarm", self.plain.pid(), port)));
-        cases
+        ]
     }
 }
 
@@ -183,7 +229,7 @@ impl Containers {
         }
     }
 
-    fn cases(&self, at_startup: bool) -> [Case; 2] {
+    fn cases(&self, at_startup: bool) -> Vec<Case> {
         let [nested, sidecar] = [&self.nested, &self.sidecar].map(|id| Who::Container(id.clone()));
         let case = |what, who, port, levels| Case {
             what,
@@ -192,7 +238,7 @@ impl Containers {
             levels,
             at_startup,
         };
-        [
+        vec![
             case("Docker-in-Docker", nested, at::NESTED, [Some("High"), Some("Medium")]),
             case(
                 "a published proxy with the socket",
@@ -205,46 +251,73 @@ impl Containers {
 }
 
 #[test]
-fn an_exposed_daemon_is_found_however_it_is_exposed() {
+fn a_daemon_is_found_however_it_is_told_whom_to_serve() {
     let (Some(podman), Some(maker)) = (Podman::of_root(), Dockerd::start()) else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::make(|| maker.command("openssl"), folder.path());
-    drop(maker);
-    let Some(before) = Round::start(&certificates, &podman) else {
+    let Some(before) = Daemons::start(&certificates, &podman) else {
         return;
     };
-    before.plain.import_debian();
-    let containers_before = Containers::start(&before.plain, 0);
-    let asking = Tocsin::start(&["--docker-socket", &before.plain.socket()]);
-    let not_asking = Tocsin::start(&["--docker-socket", "/nonexistent", "--no-probe"]);
-    let after = Round::start(&certificates, &podman).unwrap();
-    let containers_after = Containers::start(&before.plain, 1);
+    let agents = Agents::start(&maker);
+    let after = Daemons::start(&certificates, &podman).unwrap();
+    agents.check(&[before.cases(true), after.cases(false)]);
+}
+
+#[test]
+fn what_forwards_to_a_daemons_socket_is_found_under_any_name() {
+    let Some(before) = Neighbours::start() else { return };
+    let agents = Agents::start(&before.daemon);
+    let after = Neighbours::start().unwrap();
     before.use_proxy();
     after.use_proxy();
+    agents.check(&[before.cases(true), after.cases(false)]);
+}
 
-    let mut cases: Vec<Case> = [before.cases(true), after.cases(false)].into_iter().flatten().collect();
-    cases.extend(containers_before.cases(true));
-    cases.extend(containers_after.cases(false));
-    for (index, agent) in [&asking, &not_asking].into_iter().enumerate() {
-        let all_raised = || {
-            let alerts = agent.alerts();
-            let is_raised = |case: &Case| case.levels[index].is_none() || !raised(&alerts, case).is_empty();
-            cases.iter().all(is_raised)
-        };
-        let deadline = Instant::now() + PATIENCE;
-        while !all_raised() && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(50));
+#[test]
+fn a_container_that_serves_the_api_is_found() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    dockerd.import_debian();
+    let before = Containers::start(&dockerd, 0);
+    let agents = Agents::start(&dockerd);
+    let after = Containers::start(&dockerd, 1);
+    agents.check(&[before.cases(true), after.cases(false)]);
+}
+
+/// One that asks what it suspects, and knows the daemon's containers; one that may not ask, and knows none.
+struct Agents([Tocsin; 2]);
+
+impl Agents {
+    fn start(dockerd: &Dockerd) -> Self {
+        Self([
+            Tocsin::start(&["--docker-socket", &dockerd.socket()]),
+            Tocsin::start(&["--docker-socket", "/nonexistent", "--no-probe"]),
+        ])
+    }
+
+    /// Checks that each raises exactly the alerts that it should, each once.
+    fn check(&self, cases: &[Vec<Case>]) {
+        let cases: Vec<&Case> = cases.iter().flatten().collect();
+        for (index, agent) in self.0.iter().enumerate() {
+            let all_raised = || {
+                let alerts = agent.alerts();
+                let is_raised = |case: &&Case| case.levels[index].is_none() || !raised(&alerts, case).is_empty();
+                cases.iter().all(is_raised)
+            };
+            let deadline = Instant::now() + PATIENCE;
+            while !all_raised() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(50));
+            }
+            let alerts = agent.alerts_after_quiet();
+            let found: Vec<_> = cases.iter().map(|case| (case.what, raised(&alerts, case))).collect();
+            let expected = cases.iter().map(|case| (case.what, case.expected(index)));
+            assert_eq!(found, expected.collect::<Vec<_>>(), "agent {index}");
+            let ours = alerts.iter().filter(|alert| is_ours(alert, &cases));
+            let others = ours.filter(|alert| !cases.iter().any(|case| case.is_meant(alert)));
+            let others: Vec<_> = others.map(brief).collect();
+            assert!(others.is_empty(), "agent {index}: {others:#?}");
         }
-        let alerts = agent.alerts_after_quiet();
-        let found: Vec<_> = cases.iter().map(|case| (case.what, raised(&alerts, case))).collect();
-        let expected = cases.iter().map(|case| (case.what, case.expected(index)));
-        assert_eq!(found, expected.collect::<Vec<_>>(), "agent {index}");
-        let ours = alerts.iter().filter(|alert| is_ours(alert, &cases));
-        let others = ours.filter(|alert| !cases.iter().any(|case| case.is_meant(alert)));
-        let others: Vec<_> = others.map(brief).collect();
-        assert!(others.is_empty(), "agent {index}: {others:#?}");
     }
 }
 
@@ -259,7 +332,7 @@ fn raised<'a>(alerts: &'a [Value], case: &Case) -> Vec<(&'a str, bool)> {
 }
 
 /// Whether an alert is about a port of this test, and not about something else of this machine.
-fn is_ours(alert: &Value, cases: &[Case]) -> bool {
+fn is_ours(alert: &Value, cases: &[&Case]) -> bool {
     let ports = cases.iter().map(|case| case.port).chain(at::SIDECAR_PUBLISHED);
     let is_our_port = ports.map(u64::from).any(|ours| port(alert) == Some(ours));
     title(alert) == TITLE && is_our_port
@@ -345,20 +418,19 @@ fn sidecar(outer: &Dockerd, name: &str, published: u16) -> String {
     let mount = format!("{}:/var/run/docker.sock", outer.socket());
     let port = format!("{published}:{}", at::SIDECAR);
     let options = ["--volume", &mount, "--publish", &port];
-    let server = proxy("/var/run/docker.sock", &format!("0.0.0.0:{}", at::SIDECAR));
+    let server = nginx(&server("/var/run/docker.sock", &format!("0.0.0.0:{}", at::SIDECAR)));
     let script = format!("printf %s '{server}' >/etc/server; exec nginx -c /etc/server -e stderr");
     let id = outer.run(name, &options, &[DEBIAN, "sh", "-c", &script]);
     outer.wait_for_listener(&id, at::SIDECAR);
     id
 }
 
-/// nginx before the socket, as its configuration has it.
-fn proxy(socket: &str, listen: &str) -> String {
-    nginx(&format!(
-        "server {{ listen {listen}; location / {{ proxy_pass http://unix:{socket}:; }} }}"
-    ))
+/// A server of nginx before the socket.
+fn server(socket: &str, listen: &str) -> String {
+    format!("server {{ listen {listen}; location / {{ proxy_pass http://unix:{socket}:; }} }}")
 }
 
+/// nginx's configuration.
 fn nginx(servers: &str) -> String {
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path /run/nginx-{kind};"))
@@ -369,30 +441,8 @@ fn nginx(servers: &str) -> String {
     )
 }
 
-/// In the order of `Round::cases`.
-fn neighbours(dockerd: &Dockerd) -> Vec<Neighbour> {
-    let relay = format!(
-        "cp /usr/bin/socat /run/relay; \
-         exec /run/relay TCP-LISTEN:{},bind=172.17.0.1,fork,reuseaddr UNIX-CONNECT:{SOCKET}",
-        at::RELAY
-    );
-    let web = |port: u16| format!("server {{ listen 127.0.0.1:{port}; location / {{ return 200 hello; }} }}");
-    let per_request = format!("127.0.0.1:{}", at::PER_REQUEST);
-    let nginx_and_web = proxy(SOCKET, &per_request).replace("http {", &format!("http {{ {}", web(at::WEB)));
-    let named_dockerd = "cp /usr/sbin/nginx /run/dockerd; exec /run/dockerd -c /run/server -e stderr";
-    let python = "exec python3 -IS /run/server";
-    let start = |script: &str, file: &str, port: u16| Neighbour::start(dockerd, script, file, port);
-    vec![
-        start(&relay, "", at::RELAY),
-        start(python, &program("0.0.0.0", at::CONNECTED, true), at::CONNECTED),
-        start("exec nginx -c /run/server -e stderr", &nginx_and_web, at::PER_REQUEST),
-        start(named_dockerd, &nginx(&web(at::NO_DAEMON)), at::NO_DAEMON),
-        start(python, &program("0.0.0.0", at::OTHER_CLIENT, false), at::OTHER_CLIENT),
-    ]
-}
-
 /// A program that listens, then connects to the socket, and hands on what it takes in or answers by itself.
-fn program(address: &str, port: u16, forwards: bool) -> String {
+fn program(port: u16, forwards: bool) -> String {
     let serve = if forwards {
         "behind = connect(); behind.sendall(client.recv(4096)); client.sendall(behind.recv(4096))"
     } else {
@@ -404,7 +454,7 @@ fn program(address: &str, port: u16, forwards: bool) -> String {
              client = socket.socket(socket.AF_UNIX)\n    \
              client.connect('{SOCKET}')\n    \
              return client\n\
-         listener = socket.create_server(('{address}', {port}))\n\
+         listener = socket.create_server(('0.0.0.0', {port}))\n\
          held = connect()\n\
          while True:\n    \
              client, _ = listener.accept()\n    \
