@@ -1,21 +1,25 @@
 //! A dockerd of the test's own: own network and mounts, own data, own socket, gone when dropped.
 
+mod setup;
+
 use std::{
     fs,
     io::{Read as _, Write as _},
-    os::unix::{fs::PermissionsExt, net::UnixStream},
-    path::{Path, PathBuf},
+    os::unix::net::UnixStream,
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
 use procfs::{
-    net::{TcpNetEntry, TcpState},
+    net::TcpState,
     process::{Process, all_processes},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+pub(crate) use self::setup::{PRIVATE, Setup};
+use self::setup::{SOCKET, program, spawn};
 use crate::{deadline::wait_for, fixtures};
 
 /// The image that `import_busybox` makes.
@@ -35,8 +39,7 @@ pub(crate) struct Dockerd {
     /// Socket, data and log.
     folder: TempDir,
     fixture: PathBuf,
-    /// Beside the usual ones.
-    arguments: Vec<String>,
+    setup: Setup,
 }
 
 impl Dockerd {
@@ -45,21 +48,28 @@ impl Dockerd {
         Self::start_with(&[])
     }
 
-    /// The same with further arguments, such as `-H tcp://127.0.0.1:2375`; such an address is in the daemon's own network.
+    /// The same with further arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
+        Self::start_as(Setup {
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            ..Setup::default()
+        })
+    }
+
+    /// The same set up so.
+    pub(crate) fn start_as(setup: Setup) -> Option<Self> {
         let fixture = fixtures::require("docker")?;
         fixtures::require("busybox")?;
         let folder = tempfile::Builder::new()
             .prefix("dockerd-")
             .tempdir()
             .expect("a folder for the daemon");
-        let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
-        let child = spawn(&fixture, &folder, &arguments);
+        let child = spawn(&fixture, &folder, &setup);
         let mut dockerd = Self {
             child,
             folder,
             fixture,
-            arguments,
+            setup,
         };
         dockerd.wait_until_it_answers();
         Some(dockerd)
@@ -72,7 +82,7 @@ impl Dockerd {
 
     /// Starts the daemon again on what it left.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(&self.fixture, &self.folder, &self.arguments);
+        self.child = spawn(&self.fixture, &self.folder, &self.setup);
         self.wait_until_it_answers();
     }
 
@@ -180,17 +190,20 @@ impl Dockerd {
             .parse()
             .expect("a process id");
         wait_for(&format!("listener on {port}"), Duration::from_secs(15), || {
-            let process = Process::new(pid).ok()?;
-            let sockets = [process.tcp(), process.tcp6()];
-            let listens =
-                |socket: &TcpNetEntry| socket.state == TcpState::Listen && socket.local_address.port() == port;
-            sockets.iter().flatten().flatten().any(listens).then_some(())
+            let Ok(process) = Process::new(pid) else {
+                panic!("the container ended: {:?}", self.docker(&["logs", id]));
+            };
+            let sockets = [process.tcp(), process.tcp6()].into_iter().flatten().flatten();
+            let mut listening = sockets.filter(|socket| socket.state == TcpState::Listen);
+            listening
+                .any(|socket| socket.local_address.port() == port)
+                .then_some(())
         });
     }
 
     /// Where the daemon's API is.
     pub(crate) fn socket(&self) -> String {
-        self.folder.path().join("docker.sock").display().to_string()
+        self.folder.path().join(SOCKET).display().to_string()
     }
 
     /// One of the daemon's companions (`docker`, `ctr`, `runc`, `openssl`), to be run on the host's network.
@@ -317,29 +330,6 @@ impl Drop for Dockerd {
     }
 }
 
-fn spawn(fixture: &Path, folder: &TempDir, arguments: &[String]) -> Child {
-    let busybox = fixtures::require("busybox").expect("asked before").join("bin/busybox");
-    let mut command = program(fixture, folder, "unshare");
-    // An own network: a second daemon in the host's would take away the first one's bridge.
-    command
-        .args(["--net", "--mount", "--propagation", "private"])
-        .arg(&busybox);
-    // And a `/run` of its own, where it would leave folders.
-    let prepare = r#""$0" ip link set lo up && "$0" mount -t tmpfs tmpfs /run && exec "$@""#;
-    command
-        .args(["sh", "-c", prepare])
-        .arg(busybox)
-        .arg(fixture.join("programs/dockerd"));
-    command.args(daemon_arguments(fixture, folder)).args(arguments);
-    let log = fs::File::create(folder.path().join("log")).expect("a log for the daemon");
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("unshare starts")
-}
-
 /// Asks the process to end, then makes it; says whether asking was enough.
 fn terminate(child: &mut Child) -> bool {
     let pid = Pid::from_child(child);
@@ -355,98 +345,4 @@ fn terminate(child: &mut Child) -> bool {
     let _ = child.kill();
     let _ = child.wait();
     false
-}
-
-fn program(fixture: &Path, folder: &TempDir, name: &str) -> Command {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let mut command = Command::new(name);
-    command.env(
-        "PATH",
-        format!("{}:{path}:/usr/sbin:/sbin", fixture.join("programs").display()),
-    );
-    let libraries = fixture.join("usr/lib/x86_64-linux-gnu");
-    command
-        .env("XTABLES_LIBDIR", libraries.join("xtables"))
-        .env("LD_LIBRARY_PATH", libraries);
-    // The user's own contexts and credentials are not for tests.
-    command
-        .env("DOCKER_CONFIG", folder.path())
-        .env("DOCKER_HOST", format!("unix://{}/docker.sock", folder.path().display()));
-    command.env_remove("DOCKER_CONTEXT").env_remove("DOCKER_TLS_VERIFY");
-    command
-}
-
-fn daemon_arguments(fixture: &Path, folder: &TempDir) -> Vec<String> {
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    let configuration = if leaves_key(fixture, folder) {
-        format!(r#"{{"deprecated-key-path": "{}"}}"#, at("key.json"))
-    } else {
-        "{}".into()
-    };
-    fs::write(folder.path().join("daemon.json"), configuration).expect("the daemon's configuration");
-    let mut arguments = vec![
-        format!("--config-file={}", at("daemon.json")),
-        format!("--data-root={}", at("data")),
-        format!("--exec-root={}", at("exec")),
-        format!("--pidfile={}", at("pid")),
-        format!("--host=unix://{}", at("docker.sock")),
-    ];
-    if lacks_sys_resource() {
-        arguments.push(format!(
-            "--add-runtime=without-sys-resource={}",
-            runtime_wrapper(fixture, folder).display()
-        ));
-        arguments.push("--default-runtime=without-sys-resource".into());
-    }
-    arguments
-}
-
-/// Whether this daemon would leave a key in /etc/docker: later ones have none, and refuse the setting of its path.
-fn leaves_key(fixture: &Path, folder: &TempDir) -> bool {
-    let output = program(fixture, folder, "dockerd")
-        .arg("--version")
-        .output()
-        .expect("dockerd starts");
-    let version = String::from_utf8_lossy(&output.stdout).into_owned();
-    let major = version
-        .strip_prefix("Docker version ")
-        .and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
-    major.is_some_and(|major| major < 25)
-}
-
-/// Whether the machine refuses its root a capability that `docker run --privileged` asks for.
-fn lacks_sys_resource() -> bool {
-    const CAP_SYS_RESOURCE: u64 = 24;
-    let status = Process::myself()
-        .and_then(|process| process.status())
-        .expect("the status of this process");
-    status
-        .capbnd
-        .is_some_and(|capabilities| capabilities & (1 << CAP_SYS_RESOURCE) == 0)
-}
-
-/// A runtime that asks for every capability but that one.
-fn runtime_wrapper(fixture: &Path, folder: &TempDir) -> PathBuf {
-    let path = folder.path().join("runtime");
-    let script = format!(
-        r#"#!/bin/sh
-previous=
-for argument; do
-    case $previous in
-    --bundle) specification=$argument/config.json ;;
-    --process) specification=$argument ;;
-    *) specification= ;;
-    esac
-    if [ "$specification" ]; then
-        sed -i 's/"CAP_SYS_RESOURCE",//g; s/,"CAP_SYS_RESOURCE"//g' "$specification"
-    fi
-    previous=$argument
-done
-exec {} "$@"
-"#,
-        fixture.join("programs/runc").display()
-    );
-    fs::write(&path, script).expect("the runtime's wrapper");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("the wrapper is executable");
-    path
 }

@@ -7,6 +7,7 @@ mod corpus_folder;
 mod deadline;
 mod dockerd;
 mod fixtures;
+mod neighbour;
 mod network;
 mod ocsf;
 mod podman;

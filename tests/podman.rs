@@ -7,13 +7,14 @@ use std::{
         process::CommandExt,
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use procfs::process::Process;
+use procfs::{net::TcpState, process::Process};
 use tempfile::TempDir;
 
-use crate::fixtures;
+use crate::{deadline::wait_for, fixtures};
 
 /// Where the packages are mounted while podman runs.
 const PACKAGES: &str = "/run/packages";
@@ -66,8 +67,6 @@ impl Podman {
     pub(crate) fn run_to_end(&self, options: &[&str], command: &[&str]) -> String {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         let mut run = self.podman();
-        run.args(["--root", &at("storage"), "--runroot", &at("run/storage")]);
-        run.args(["--storage-driver", "vfs"]);
         run.args([
             "run",
             "--cidfile",
@@ -83,6 +82,29 @@ impl Podman {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "podman of user {}: {errors}", self.user);
         fs::read_to_string(at("run/id")).unwrap()
+    }
+
+    /// Serves the API at that port of every address, in a network of its own.
+    pub(crate) fn serve(&self, port: u16) -> Service {
+        let busybox = fixtures::require("busybox").expect("asked before").join("bin/busybox");
+        let mut podman = self.podman();
+        podman.args(["system", "service", "--time=0", &format!("tcp:0.0.0.0:{port}")]);
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-euc", r#""$0" ip link set lo up; exec "$@""#]);
+        command.arg(busybox).arg(podman.get_program()).args(podman.get_args());
+        command.current_dir(self.folder.path()).env_clear();
+        command.envs(podman.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut service = Service(command.stdin(Stdio::null()).spawn().unwrap());
+        let pid = service.0.id().try_into().unwrap();
+        wait_for("listener of podman", Duration::from_secs(15), || {
+            let ended = service.0.try_wait().unwrap();
+            assert!(ended.is_none(), "podman ended: {ended:?}");
+            let process = Process::new(pid).ok()?;
+            let sockets = [process.tcp(), process.tcp6()].into_iter().flatten().flatten();
+            let mut sockets = sockets.filter(|socket| socket.state == TcpState::Listen);
+            sockets.any(|socket| socket.local_address.port() == port).then_some(())
+        });
+        service
     }
 
     /// With processes of its own, none of which outlives it, and mounts of its own: over the folders where it would
@@ -107,6 +129,9 @@ impl Podman {
         let user = self.user.to_string();
         command.args(["setpriv", "--reuid", &user, "--regid", &user, "--clear-groups"]);
         command.arg(format!("{PACKAGES}/usr/bin/podman"));
+        command.arg("--root").arg(folder.join("storage"));
+        command.arg("--runroot").arg(folder.join("run/storage"));
+        command.args(["--storage-driver", "vfs"]);
         command.current_dir(folder).env_clear();
         command
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -115,6 +140,17 @@ impl Podman {
             .env("HOME", folder.join("home"))
             .env("XDG_RUNTIME_DIR", folder.join("run"));
         command
+    }
+}
+
+/// A running `podman system service`; gone when dropped.
+pub(crate) struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Its processes end with the first of them.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -108,15 +108,25 @@ pub enum Ask {
     ExecutableContent,
     /// Whom does this OpenSSH server let in? The listener comes once more, with `ssh.*`.
     OpensshConfiguration,
+    /// What does the process of this execution listen on from its first moment? Its listeners come as events.
+    InheritedSockets,
+    /// What is who holds this listener connected to? The listener comes back with `listener.connected_to`.
+    ListenerConnections,
+    /// Who listens on TCP and is connected to unix sockets while this program runs? Such listeners come as events, if
+    /// their connections are new.
+    ConnectedListeners,
 }
 
 impl Ask {
     /// Every question.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::DockerApiProbe,
         Self::ListeningSockets,
         Self::ExecutableContent,
         Self::OpensshConfiguration,
+        Self::InheritedSockets,
+        Self::ListenerConnections,
+        Self::ConnectedListeners,
     ];
 
     /// The question of that name.
@@ -131,6 +141,9 @@ impl Ask {
             Self::ListeningSockets => "listening-sockets",
             Self::ExecutableContent => "executable-content",
             Self::OpensshConfiguration => "openssh-configuration",
+            Self::InheritedSockets => "inherited-sockets",
+            Self::ListenerConnections => "listener-connections",
+            Self::ConnectedListeners => "connected-listeners",
         }
     }
 }

@@ -111,7 +111,9 @@ impl Node {
                 if listener.looked_up && self.listeners.know(listener, process.as_deref()) {
                     return Step::Learned;
                 }
-                self.listeners.learn(listener);
+                // Whom it was put down to may be another.
+                let process = self.process(listener.owner).or(process);
+                self.listeners.learn(listener, process.as_deref());
                 process
             }
             Kind::Again(again) => return Step::Ready(self.again(again)),
@@ -139,6 +141,9 @@ impl Node {
     /// An event that was judged, with what is known by now.
     fn again(&mut self, again: &Again) -> Observed {
         let mut observed = Observed::clone(&again.observed);
+        if let Kind::Listen(listener) = &observed.event.kind {
+            self.listeners.note_connections(listener);
+        }
         let by_now = self.facts(&observed.event, observed.process.as_deref());
         observed.facts.parent_sockets_known = by_now.parent_sockets_known;
         observed.facts.judged_before.clone_from(&again.matched);

@@ -225,6 +225,8 @@ pub const FIELDS: &[Field] = &[
     fact("listener.address", LISTEN, "how far the listener can be reached: loopback, private, public or any", |o| text(reach(listener(o)?.address.endpoint()?.ip()))),
     fact("listener.published", LISTEN, "how far the node's port that is forwarded to the listener can be reached: loopback, private, public or any; absent if none is", published),
     field("listener.path", LISTEN, "the path of a unix socket, or @ and its name where it has no file", |o| text(listener(o)?.address.path()?)),
+    field("listener.connected_to", LISTEN, "unix sockets that who holds the listener is connected to, by the paths that they are bound to: what it may forward to", |o| list(listener(o)?.findings.connected_to.iter().map(|path| &**path))),
+    field("listener.configuration", LISTEN, "what dockerd's configuration says of it where it did not tell itself: open, tls (encrypted, but anybody may), mutual-tls, no-api", |o| text(listener(o)?.findings.configuration?)),
     field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),
     fact("ssh.configuration", LISTEN, "read, or unknown: what a look at the OpenSSH server that listens found of its configuration", |o| text(if openssh(o)?.permits_passwords.is_some() { "read" } else { "unknown" })),
     fact("ssh.permits_root_login", LISTEN, "the OpenSSH server that listens lets root log in, not only with a key or for set commands", |o| flag(openssh(o)?.permits_root_login?)),

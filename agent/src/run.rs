@@ -18,7 +18,6 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
-    detect::Ask,
     event::{Event, Health, Kind, RuntimeState, baseline::Copy},
     sources::{
         self, baseline,
@@ -57,12 +56,7 @@ pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
     }
     let (files, questions) = mpsc::channel(QUESTIONS);
     tokio::spawn(runtime_files::run(questions, events.clone()));
-    let switched_off = if config.docker.probe {
-        &[][..]
-    } else {
-        &[Ask::DockerApiProbe]
-    };
-    let looks = Asker::start(switched_off, events);
+    let looks = Asker::start(config.docker.probe, events);
     Helpers { files, looks }
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn listen() -> Alert {
         looked_up: false,
         findings: Findings {
             docker_api: Some("docker-api-open".into()),
-            openssh: None,
+            ..Findings::default()
         },
     };
     let mut rule = rule("Exposed Docker daemon detected", LogSource::NetworkListen);

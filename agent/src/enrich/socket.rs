@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
 
-use crate::event::{DnsMessage, ListenAddress, Listener, Process, ProcessKey};
+use crate::event::{DnsMessage, Findings, ListenAddress, Listener, Process, ProcessKey};
 
 /// Listening sockets that are remembered.
 const LISTENERS: NonZeroUsize = NonZeroUsize::new(8_192).expect("not 0");
@@ -20,7 +20,21 @@ const NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not 0");
 /// Who listens where. An accepted connection belongs to its listener's owner: the kernel accepts it while some other
 /// process runs.
 #[derive(Debug)]
-pub struct Listeners(LruCache<(u32, ListenAddress), ProcessKey>);
+pub struct Listeners(LruCache<(u32, ListenAddress), Known>);
+
+/// What is known of a listener.
+#[derive(Debug)]
+struct Known {
+    owner: ProcessKey,
+    /// The file that its owner ran, by device and inode: a process may leave its sockets to the next program.
+    program: Option<(u32, u64)>,
+    /// Only its connections: what else was found is not asked again.
+    findings: Findings,
+}
+
+fn program(process: &Process) -> (u32, u64) {
+    (process.execution.device, process.execution.inode)
+}
 
 impl Default for Listeners {
     fn default() -> Self {
@@ -30,29 +44,51 @@ impl Default for Listeners {
 
 impl Listeners {
     /// A socket listens.
-    pub fn learn(&mut self, listener: &Listener) {
-        if let Some(process) = listener.owner.process {
-            self.0
-                .put((listener.owner.network_namespace, listener.address.clone()), process);
+    pub fn learn(&mut self, listener: &Listener, process: Option<&Process>) {
+        let Some(owner) = listener.owner.process else {
+            return;
+        };
+        let mut findings = connections(listener);
+        let before = self.0.peek(&place(listener));
+        for path in before.into_iter().flat_map(|before| &before.findings.connected_to) {
+            findings.connect(path);
         }
+        let known = Known {
+            owner,
+            program: process.map(program),
+            findings,
+        };
+        self.0.put(place(listener), known);
     }
 
-    /// Whether a listener that a look has found was known already: by this process, or by an ancestor that runs the same
-    /// program, such as a server of its worker. Not by another: systemd opens sockets for those that it starts.
-    pub fn know(&mut self, listener: &Listener, process: Option<&Process>) -> bool {
-        let place = (listener.owner.network_namespace, listener.address.clone());
-        let Some(known) = self.0.get(&place).copied() else {
+    /// Whether a listener that a look has found is no news: it was known, and known to be connected so. It was if this
+    /// process has it, or an ancestor that runs the same program, such as a server of its worker, to whom it is then put
+    /// down. Not if another program has it: systemd opens sockets for those that it starts.
+    pub fn know(&mut self, listener: &mut Listener, process: Option<&Process>) -> bool {
+        let Some(known) = self.0.get_mut(&place(listener)) else {
             return false;
         };
-        let same_program = |process: &Process, other: &Process| {
-            let file = |process: &Process| (process.execution.device, process.execution.inode);
-            file(process) == file(other)
+        let same_program = match (process.map(program), known.program) {
+            (Some(program), Some(known)) => program == known,
+            _ => true,
         };
-        listener.owner.process == Some(known)
-            || process.is_some_and(|process| {
-                let mut ancestors = process.ancestors();
-                ancestors.any(|ancestor| ancestor.key == known && same_program(ancestor, process))
-            })
+        let is_owner = |key: ProcessKey| key == known.owner;
+        let below_owner = || process.is_some_and(|process| process.ancestors().any(|ancestor| is_owner(ancestor.key)));
+        if !same_program || !(listener.owner.process.is_some_and(is_owner) || below_owner()) {
+            return false;
+        }
+        listener.owner.process = Some(known.owner);
+        // All of them are to be noted, not only the first that is new.
+        let connections = listener.findings.connected_to.iter();
+        let news = connections.filter(|path| known.findings.connect(path)).count();
+        news == 0
+    }
+
+    /// A look has told more of a listener that was judged.
+    pub fn note_connections(&mut self, listener: &Listener) {
+        if let Some(known) = self.0.get_mut(&place(listener)) {
+            known.findings = connections(listener);
+        }
     }
 
     /// Who owns what is connected at that address of that network namespace: the one that listens there, or on all
@@ -63,7 +99,18 @@ impl Listeners {
             .into_iter()
             .chain(any)
             .map(|ip| SocketAddr::new(ip, local.port()));
-        places.find_map(|place| self.0.get(&(network_namespace, ListenAddress::Tcp(place))).copied())
+        places.find_map(|place| Some(self.0.get(&(network_namespace, ListenAddress::Tcp(place)))?.owner))
+    }
+}
+
+fn place(listener: &Listener) -> (u32, ListenAddress) {
+    (listener.owner.network_namespace, listener.address.clone())
+}
+
+fn connections(listener: &Listener) -> Findings {
+    Findings {
+        connected_to: listener.findings.connected_to.clone(),
+        ..Findings::default()
     }
 }
 
@@ -130,7 +177,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Findings, Owner};
+    use crate::event::{Execution, Owner};
 
     fn process(pid: u32) -> ProcessKey {
         ProcessKey { pid, start: 1 }
@@ -153,9 +200,9 @@ mod tests {
     #[test]
     fn a_connection_belongs_to_the_listener() {
         let mut listeners = Listeners::default();
-        listeners.learn(&listener(1, "0.0.0.0:80", 10));
-        listeners.learn(&listener(1, "127.0.0.1:80", 11));
-        listeners.learn(&listener(2, "[::]:80", 12));
+        listeners.learn(&listener(1, "0.0.0.0:80", 10), None);
+        listeners.learn(&listener(1, "127.0.0.1:80", 11), None);
+        listeners.learn(&listener(2, "[::]:80", 12), None);
         for (namespace, local, expected) in [
             (1, "192.0.2.1:80", Some(10)),
             (1, "127.0.0.1:80", Some(11)),
@@ -169,8 +216,56 @@ mod tests {
                 "{local}"
             );
         }
-        listeners.learn(&listener(1, "0.0.0.0:80", 13));
+        listeners.learn(&listener(1, "0.0.0.0:80", 13), None);
         assert_eq!(listeners.owner(1, "192.0.2.1:80".parse().unwrap()), Some(process(13)));
+    }
+
+    /// A process of that number that runs the program of that inode.
+    fn running(pid: u32, inode: u64, parent: Option<&Arc<Process>>) -> Arc<Process> {
+        let execution = Execution {
+            inode,
+            ..Execution::default()
+        };
+        Arc::new(Process {
+            key: process(pid),
+            parent: parent.cloned(),
+            execution: Arc::new(execution),
+            container: None,
+            escaped_cgroup: false,
+            entered: false,
+            replaced: None,
+            depth: 0,
+        })
+    }
+
+    #[test]
+    fn what_a_look_finds_is_news_to_another_program_and_with_another_connection() {
+        let mut listeners = Listeners::default();
+        let (systemd, proxy) = (running(1, 5, None), running(10, 7, None));
+        listeners.learn(&listener(1, "0.0.0.0:80", 1), Some(&systemd));
+        listeners.learn(&listener(1, "0.0.0.0:90", 10), Some(&proxy));
+        let mut is_news = |address: &str, by: &Arc<Process>, connected_to: &[&str]| {
+            let mut found = listener(1, address, by.key.pid);
+            found.findings.connected_to = connected_to.iter().map(|path| Arc::from(*path)).collect();
+            let is_news = !listeners.know(&mut found, Some(by));
+            (is_news, found.owner.process.unwrap().pid)
+        };
+        let worker = running(11, 7, Some(&proxy));
+        assert_eq!(is_news("0.0.0.0:80", &running(20, 6, Some(&systemd)), &[]), (true, 20));
+        assert_eq!(is_news("0.0.0.0:80", &running(1, 6, None), &[]), (true, 1), "execve");
+        assert_eq!(is_news("0.0.0.0:80", &systemd, &[]), (false, 1));
+        assert_eq!(is_news("0.0.0.0:90", &worker, &[]), (false, 10));
+        assert_eq!(is_news("0.0.0.0:90", &worker, &["/a", "/b"]), (true, 10));
+        assert_eq!(is_news("0.0.0.0:90", &proxy, &["/b"]), (false, 10));
+        assert_eq!(is_news("0.0.0.0:99", &proxy, &[]), (true, 10));
+        let again = listener(1, "0.0.0.0:90", 10);
+        listeners.learn(&again, Some(&proxy));
+        let mut found = again;
+        found.findings.connect(&"/a".into());
+        assert!(
+            listeners.know(&mut found, Some(&proxy)),
+            "what was known of it stays known"
+        );
     }
 
     #[test]
@@ -218,7 +313,7 @@ mod tests {
                 answer: true,
             };
             names.learn(&message);
-            listeners.learn(&listener(number, "0.0.0.0:80", 10));
+            listeners.learn(&listener(number, "0.0.0.0:80", 10), None);
         }
         assert_eq!((names.0.len(), listeners.0.len()), (NAMES.get(), LISTENERS.get()));
     }

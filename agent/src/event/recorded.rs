@@ -174,7 +174,7 @@ impl Fields<'_> {
             looked_up: false,
             findings: Findings {
                 docker_api: (!finding.is_empty()).then(|| finding.into()),
-                openssh: None,
+                ..Findings::default()
             },
         };
         Some(Kind::Listen(Box::new(listener)))

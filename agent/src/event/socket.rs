@@ -116,13 +116,32 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// What looks at a listener found out; `None` where nobody has looked for it.
+/// What looks at a listener found out; `None` or empty where nobody has looked for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Whether it serves the Docker API, and to whom: `docker-api-open` and the like.
     pub docker_api: Option<Box<str>>,
+    /// What its daemon's own configuration says of it: `open`, `tls`, `mutual-tls` or `no-api`.
+    pub configuration: Option<&'static str>,
+    /// Unix sockets that who holds it is connected to, by the paths that they are bound to: at most
+    /// [`Self::CONNECTIONS`].
+    pub connected_to: Vec<Arc<str>>,
     /// Whom the OpenSSH server lets in that listens there.
     pub openssh: Option<OpensshConfiguration>,
+}
+
+impl Findings {
+    /// So many connections of one listener are told apart.
+    pub const CONNECTIONS: usize = 32;
+
+    /// Notes a connection; whether it is one that was not known.
+    pub fn connect(&mut self, path: &Arc<str>) -> bool {
+        let is_new = self.connected_to.len() < Self::CONNECTIONS && !self.connected_to.contains(path);
+        if is_new {
+            self.connected_to.push(Arc::clone(path));
+        }
+        is_new
+    }
 }
 
 /// What the configuration of a running OpenSSH server says; `None` where that cannot be told.

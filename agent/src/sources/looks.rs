@@ -5,11 +5,15 @@
 //! another, and limits: how often one process's things are looked at, how often any, and how many at the same time.
 
 pub mod docker_api;
-mod limiter;
 mod listening_sockets;
+mod inherited_sockets;
+mod listener_connections;
+mod connected_listeners;
+mod held;
 mod executable_content;
 mod openssh_configuration;
 mod inside;
+mod limiter;
 mod network;
 mod the_same;
 
@@ -18,7 +22,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -67,6 +71,7 @@ impl Question {
 }
 
 /// A kind of look.
+#[derive(Clone, Copy)]
 struct Look {
     ask: Ask,
     limits: Limits,
@@ -74,6 +79,8 @@ struct Look {
     concerns: fn(&Observed) -> bool,
     /// The process whose things are looked at.
     subject: fn(&Observed) -> Option<ProcessKey>,
+    /// How long after the question the look is taken.
+    delay: Duration,
     /// Looks, on a thread where it may block.
     answer: fn(&Question) -> Vec<Event>,
     /// What is known where nobody can look or it would be one look too many; `None` if that is nothing new.
@@ -86,6 +93,9 @@ const LOOKS: [Look; Ask::ALL.len()] = [
     listening_sockets::LOOK,
     executable_content::LOOK,
     openssh_configuration::LOOK,
+    inherited_sockets::LOOK,
+    listener_connections::LOOK,
+    connected_listeners::LOOK,
 ];
 
 /// Whether such a look can be taken at this.
@@ -101,7 +111,7 @@ pub fn unanswered(ask: Ask, observed: &Observed) -> Option<Observed> {
 /// Takes questions, and knows how many are open.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    queues: [Option<mpsc::Sender<Asked>>; LOOKS.len()],
+    queues: [mpsc::Sender<Asked>; LOOKS.len()],
     outstanding: Arc<AtomicUsize>,
 }
 
@@ -119,15 +129,17 @@ impl Drop for Asked {
 }
 
 impl Asker {
-    /// Starts whoever looks, but for those looks that are switched off. Must be called within a runtime.
-    pub fn start(switched_off: &[Ask], events: &Sender) -> Self {
+    /// Starts whoever looks; without the probe, a suspected Docker API's configuration is read alone. Must be called
+    /// within a runtime.
+    pub fn start(probe: bool, events: &Sender) -> Self {
         let queues = LOOKS.map(|look| {
-            if switched_off.contains(&look.ask) {
-                return None;
-            }
+            let look = match look.ask {
+                Ask::DockerApiProbe if !probe => docker_api::WITHOUT_PROBE,
+                _ => look,
+            };
             let (questions, received) = mpsc::channel(QUESTIONS);
             tokio::spawn(answer(look, received, events.clone()));
-            Some(questions)
+            questions
         });
         Self {
             queues,
@@ -137,15 +149,12 @@ impl Asker {
 
     /// Puts a question; whether it will be answered.
     pub fn ask(&self, ask: Ask, question: Question) -> bool {
-        let Some(queue) = &self.queues[ask as usize] else {
-            return false;
-        };
         self.outstanding.fetch_add(1, Ordering::Relaxed);
         let asked = Asked {
             question,
             outstanding: Arc::clone(&self.outstanding),
         };
-        queue.try_send(asked).is_ok()
+        self.queues[ask as usize].try_send(asked).is_ok()
     }
 
     /// Questions whose answers have not entered the stream's channel yet.
@@ -174,18 +183,24 @@ async fn answer(look: Look, mut questions: Receiver<Asked>, events: Sender) {
             }
             continue;
         }
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
-        let events = events.clone();
-        tokio::task::spawn_blocking(move || {
-            let found = (look.answer)(&asked.question);
-            // Fails only when the agent ends.
-            let _ = events.blocking_send(found);
-            // Not before: whoever waits for answers finds this one in the channel.
-            drop((asked, permit));
-        });
+        // No more wait for their turn than the limits let through.
+        tokio::spawn(take(look, asked, Arc::clone(&permits), events.clone()));
     }
+}
+
+/// Takes one look, in time and when it is its turn.
+async fn take(look: Look, asked: Asked, permits: Arc<Semaphore>, events: Sender) {
+    tokio::time::sleep(look.delay).await;
+    let Ok(permit) = permits.acquire_owned().await else {
+        return;
+    };
+    tokio::task::spawn_blocking(move || {
+        let found = (look.answer)(&asked.question);
+        // Fails only when the agent ends.
+        let _ = events.blocking_send(found);
+        // Not before: whoever waits for answers finds this one in the channel.
+        drop((asked, permit));
+    });
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! read to find the few sockets that listen, which the kernel here picks out itself.
 
 use std::{
+    collections::HashMap,
     io,
     net::SocketAddr,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
@@ -80,6 +81,21 @@ pub(super) fn unix_listening() -> io::Result<Vec<Listening>> {
     Ok(found)
 }
 
+/// The unix sockets that are connected to a named one: by their inode numbers, the name that the other end is bound to.
+pub(super) fn unix_connections() -> io::Result<HashMap<u64, Arc<str>>> {
+    let mut found = HashMap::new();
+    let shown = ShowFlags::NAME | ShowFlags::PEER;
+    dump(unix_sockets(unix::StateFlags::ESTABLISHED, shown), |answer| {
+        // The end that was accepted bears its listener's name.
+        if let SockDiagMessage::UnixResponse(socket) = answer
+            && let (Some(peer), Some(name)) = (socket.peer(), name(&socket))
+        {
+            found.insert(peer.into(), name);
+        }
+    })?;
+    Ok(found)
+}
+
 fn unix_sockets(state_flags: unix::StateFlags, show_flags: ShowFlags) -> SockDiagMessage {
     SockDiagMessage::UnixRequest(UnixRequest {
         state_flags,
@@ -139,9 +155,13 @@ fn ask(request: SockDiagMessage) -> io::Result<OwnedFd> {
 mod tests {
     use std::{
         net::TcpListener,
+        os::fd::AsRawFd as _,
         os::{
             linux::net::SocketAddrExt as _,
-            unix::net::{SocketAddr, UnixDatagram, UnixListener},
+            unix::{
+                fs::MetadataExt as _,
+                net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
+            },
         },
     };
 
@@ -150,6 +170,23 @@ mod tests {
     /// Whether anybody listens there.
     fn listens(address: &ListenAddress) -> bool {
         listening().unwrap().iter().any(|found| found.address == *address)
+    }
+
+    #[test]
+    fn who_is_connected_to_a_named_socket_is_told_from_the_other_end() {
+        let inode = |stream: &UnixStream| {
+            let descriptor = format!("/proc/self/fd/{}", stream.as_raw_fd());
+            std::fs::metadata(descriptor).unwrap().ino()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("api.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = UnixStream::connect(&path).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        let (one, _other) = UnixStream::pair().unwrap();
+        let found = unix_connections().unwrap();
+        assert_eq!(found.get(&inode(&client)).map(|name| &**name), path.to_str());
+        assert!(!found.contains_key(&inode(&accepted)) && !found.contains_key(&inode(&one)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! It never leaves the node: only loopback and the namespace's own addresses are asked.
 
 mod exchange;
+mod configuration;
 
 use std::{
     fs, io,
@@ -10,10 +11,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-
 use self::exchange::Finding;
-use super::{Look, Question, limiter::Limits, network::in_network_of};
+use super::{Look, Question, held::event_of, limiter::Limits, network::in_network_of, the_same::the_same};
 use crate::{
     detect::Ask,
     event::{Event, Kind, Listener},
@@ -32,8 +31,15 @@ pub(super) const LOOK: Look = Look {
     },
     concerns: |observed| unanswered(observed).is_some(),
     subject: |observed| listener(observed)?.owner.process,
-    answer,
+    delay: Duration::ZERO,
+    answer: |question| answer(question, ask),
     unanswered,
+};
+
+/// The same where nobody may be asked: what the daemon's configuration says must do.
+pub(super) const WITHOUT_PROBE: Look = Look {
+    answer: |question| answer(question, |_| Finding::Unknown),
+    ..LOOK
 };
 
 fn listener(observed: &Observed) -> Option<&Listener> {
@@ -51,7 +57,7 @@ fn unanswered(observed: &Observed) -> Option<Observed> {
     }
     let mut unanswered = observed.clone();
     if let Kind::Listen(listener) = &mut unanswered.event.kind {
-        listener.findings.docker_api = Some(UNKNOWN.into());
+        answer_of(listener, UNKNOWN);
     }
     if let Some(given) = &mut unanswered.event.given {
         given.insert("listener.finding".into(), UNKNOWN.into());
@@ -60,18 +66,29 @@ fn unanswered(observed: &Observed) -> Option<Observed> {
 }
 
 /// The listener again, with what was found.
-fn answer(question: &Question) -> Vec<Event> {
+fn answer(question: &Question, ask: fn(&Listener) -> Finding) -> Vec<Event> {
     let Some(asked) = listener(&question.about) else {
         return Vec::new();
     };
+    let finding = ask(asked);
     let mut listener = asked.clone();
-    listener.findings.docker_api = Some(ask(asked).name().into());
-    vec![Event {
-        time: Timestamp::now(),
-        startup: question.about.event.startup,
-        kind: Kind::Listen(Box::new(listener)),
-        given: None,
-    }]
+    answer_of(&mut listener, finding.name());
+    if finding == Finding::Unknown {
+        listener.findings.configuration = configured(asked);
+    }
+    vec![event_of(question, Kind::Listen(Box::new(listener)))]
+}
+
+/// An answer is news, also about a listener that was known.
+fn answer_of(listener: &mut Listener, finding: &str) {
+    listener.findings.docker_api = Some(finding.into());
+    listener.looked_up = false;
+}
+
+/// What the daemon's configuration says of a listener that did not tell itself.
+fn configured(Listener { owner, address, .. }: &Listener) -> Option<&'static str> {
+    let process = the_same(owner.process?).ok()?;
+    configuration::of(&process, address.endpoint()?.port())
 }
 
 fn ask(Listener { owner, address, .. }: &Listener) -> Finding {

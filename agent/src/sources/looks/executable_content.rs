@@ -33,6 +33,7 @@ pub(super) const LOOK: Look = Look {
     },
     concerns,
     subject: |observed| Some(observed.process.as_ref()?.key),
+    delay: Duration::ZERO,
     answer,
     unanswered: |_| None,
 };

@@ -25,6 +25,7 @@ pub(super) const LOOK: Look = Look {
     },
     concerns: |observed| unanswered(observed).is_some(),
     subject: |observed| Some(observed.process.as_ref()?.key),
+    delay: Duration::ZERO,
     answer,
     unanswered,
 };

@@ -8,12 +8,18 @@ use crate::event::{Findings, Kind, ListenAddress, Listener, Owner};
 
 #[tokio::test]
 async fn every_question_about_a_docker_api_is_answered() {
+    for probe in [true, false] {
+        question_without_process(probe).await;
+    }
+}
+
+async fn question_without_process(probe: bool) {
     let (events, mut answers) = mpsc::channel(8);
-    let asker = Asker::start(&[], &events);
+    let asker = Asker::start(probe, &events);
     let listener = Listener {
         owner: Owner::default(),
         address: ListenAddress::Tcp("127.0.0.1:2375".parse().unwrap()),
-        looked_up: false,
+        looked_up: true,
         findings: Findings::default(),
     };
     let event = Event {
@@ -39,24 +45,6 @@ async fn every_question_about_a_docker_api_is_answered() {
     };
     let finding = listener.findings.docker_api.as_deref();
     assert_eq!((finding, answer.event.startup), (Some("docker-api-unknown"), true));
+    assert!(!listener.looked_up, "the node would take it for known");
     assert!(!concerns(Ask::DockerApiProbe, &answer), "an answer is no question");
-}
-
-#[tokio::test]
-async fn what_is_switched_off_answers_nobody() {
-    let (events, _answers) = mpsc::channel(8);
-    let asker = Asker::start(&[Ask::DockerApiProbe], &events);
-    let event = Event {
-        time: Timestamp::UNIX_EPOCH,
-        startup: false,
-        kind: Kind::Looked(ProcessKey::default()),
-        given: None,
-    };
-    let question = Question {
-        about: Arc::new(event.into()),
-        matched: Vec::new(),
-        texts: Vec::new(),
-    };
-    assert!(!asker.ask(Ask::DockerApiProbe, question));
-    assert_eq!(asker.outstanding(), 0);
 }

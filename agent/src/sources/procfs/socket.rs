@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
+    sync::Arc,
 };
 
 use procfs::{net::TcpState, process::Process};
@@ -21,6 +22,8 @@ pub(super) struct Sockets {
     /// Every IPv4 and IPv6 socket; the ends of those that are connected.
     internet: HashMap<u64, Option<Ends>>,
     listening: HashMap<u64, Listening>,
+    /// Unix sockets that are connected, and to which named one.
+    connections: HashMap<u64, Arc<str>>,
 }
 
 struct Listening {
@@ -29,6 +32,7 @@ struct Listening {
     /// Whose it is, as far as the tables of sockets tell.
     uid: Option<u32>,
     owner: Option<Owner>,
+    findings: Findings,
 }
 
 impl Sockets {
@@ -53,11 +57,14 @@ impl Sockets {
         let datagrams = [process.udp(), process.udp6()].into_iter().flatten().flatten();
         let datagrams = datagrams.map(|entry| (entry.inode, ends(entry.local_address, entry.remote_address)));
         self.internet.extend(datagrams);
-        let found = in_network_of(process.pid.unsigned_abs(), network_namespace, sock_diag::unix_listening);
-        match found {
-            Ok(found) => found
-                .into_iter()
-                .for_each(|socket| self.add(socket.inode, socket.address, network_namespace, None)),
+        let find = || Ok((sock_diag::unix_listening()?, sock_diag::unix_connections()?));
+        match in_network_of(process.pid.unsigned_abs(), network_namespace, find) {
+            Ok((listening, connections)) => {
+                self.connections.extend(connections);
+                for socket in listening {
+                    self.add(socket.inode, socket.address, network_namespace, None);
+                }
+            }
             Err(error) => debug!(pid = process.pid, %error, "unix sockets of a network namespace not seen"),
         }
     }
@@ -68,6 +75,7 @@ impl Sockets {
             network_namespace,
             uid,
             owner: None,
+            findings: Findings::default(),
         };
         self.listening.insert(inode, listening);
     }
@@ -83,10 +91,18 @@ impl Sockets {
     }
 
     /// Notes whose sockets these are: the first process that holds one (a server, whose workers come later), unless that
-    /// is PID 1, which opens sockets for the services that it starts.
+    /// is PID 1, which opens sockets for the services that it starts. Also notes what all that hold one are connected to.
     pub(super) fn own(&mut self, snapshot: &Snapshot) {
+        let connections = snapshot.sockets.iter().filter_map(|inode| self.connections.get(inode));
+        let connections: Vec<_> = connections.collect();
         for inode in &snapshot.sockets {
             if let Some(listening) = self.listening.get_mut(inode) {
+                // PID 1 holds everybody's sockets, and answers for none of them.
+                if snapshot.key.pid != 1 {
+                    for path in &connections {
+                        listening.findings.connect(path);
+                    }
+                }
                 let is_owned = |owner: Owner| owner.process.is_some_and(|process| process.pid != 1);
                 if !listening.owner.is_some_and(is_owned) {
                     listening.owner = Some(Owner {
@@ -114,7 +130,7 @@ impl Sockets {
                 owner,
                 address: listening.address,
                 looked_up: false,
-                findings: Findings::default(),
+                findings: listening.findings,
             });
         }
         by_owner
