@@ -31,6 +31,7 @@ mod scan;
 mod short_lived;
 mod ssh;
 
+mod attacks;
 mod corpus;
 mod exceptions;
 mod failures;
