@@ -139,7 +139,8 @@ impl Stage {
         let daemon = self.dockerd.pid();
         alerts.iter().filter(move |alert| {
             let ours = self.containers.values().any(|id| container_id(alert) == id);
-            let by_daemon = title(alert) == DOCKER && lineage(alert).any(|process| process["pid"] == daemon);
+            // Not the daemon itself: for a moment it listens over IPv6, to see whether it can.
+            let by_daemon = title(alert) == DOCKER && lineage(alert).skip(1).any(|process| process["pid"] == daemon);
             (ours || by_daemon) && !actions().any(|action| self.concerns(action, alert))
         })
     }
@@ -176,13 +177,16 @@ fn lineage(alert: &Value) -> impl Iterator<Item = &Value> {
 
 /// Runs the script, which a container that does not start ends; what runs in one may fail.
 fn with_docker(dockerd: &Dockerd, action: &Action, script: &str) {
-    let run = r#"run() {
+    let functions = r#"run() {
         code=0
         docker run --name "$NAME" --network none "$@" || code=$?
         [ $code -lt 125 ] || [ $code -gt 127 ] || exit $code
+    }
+    derive() {
+        printf 'FROM %s\nLABEL name=%s\n' "$BUSYBOX" "$1" | docker build --quiet --tag "$1" -
     }"#;
     let mut shell = dockerd.command("sh");
-    shell.args(["-euc", &format!("{run}\n{script}")]);
+    shell.args(["-euc", &format!("{functions}\n{script}")]);
     shell.env("NAME", action.name).env("MARK", mark(action));
     shell.env("PREPARE_SSHD", PREPARE_SSHD);
     shell.env("BUSYBOX", BUSYBOX).env("WEB", WEB).env("KUBECTL", KUBECTL);

@@ -242,6 +242,12 @@ impl Baseline {
             self.changed = true;
             return;
         };
+        // The clock was ahead when it was first met, as before a node knows the time: it would learn until then.
+        if time < subject.first_seen {
+            let subject = Arc::make_mut(subject);
+            (subject.first_seen, subject.last_seen) = (time, time);
+            self.changed = true;
+        }
         // To the minute: a copy for the keeper must not make every execution copy its subject.
         if time.duration_since(subject.last_seen) >= SignedDuration::from_mins(1) {
             Arc::make_mut(subject).last_seen = time;
