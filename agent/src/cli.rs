@@ -31,7 +31,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    alert::{Level, log::Log, redact::Redactor},
+    alert::{Level, log::Log},
     config::{
         Config, RULES_FOLDER,
         layers::{Effective, Layers, Problems},
@@ -277,12 +277,7 @@ fn configuration(layers: &Layers) -> Result<Config> {
 
 /// The log of alerts, and the sinks that read it.
 fn open_sinks(config: &Config, settings: sinks::Settings) -> Result<(Arc<Log>, sinks::Handle)> {
-    let redactor = if config.redact {
-        Redactor::new(&config.secrets)?
-    } else {
-        Redactor::off()
-    };
-    let log = Log::new(redactor);
+    let log = Log::new(config.redactor()?);
     let sinks = sinks::Config {
         settings,
         min_level: config.min_level,
