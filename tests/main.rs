@@ -43,6 +43,7 @@ mod quiet;
 mod reload;
 mod sigma;
 mod sockets;
+mod status;
 mod storm;
 mod unix_sockets;
 mod web_shell;
