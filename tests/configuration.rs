@@ -32,6 +32,9 @@ fn a_flag_wins_over_the_environment_over_drop_ins_over_the_file() {
             .args(["config", "show", "--changed", "--config"])
             .arg(&file)
             .args(arguments);
+        command
+            .env_remove("TOCSIN_CONTROL_SOCKET")
+            .env_remove("TOCSIN_METRICS_SOCKET");
         let output = command.env("TOCSIN_STATE", "/environment").output().unwrap();
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()

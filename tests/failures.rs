@@ -290,6 +290,9 @@ fn binary(path: &Path, arguments: &[&str]) -> Command {
 /// Without the log of what is normal, and without input.
 fn quiet(mut command: Command) -> Command {
     command.env("TOCSIN_LOG", "warn").env_remove("RUST_BACKTRACE");
+    command
+        .env("TOCSIN_CONTROL_SOCKET", "")
+        .env("TOCSIN_METRICS_SOCKET", "");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }

@@ -49,6 +49,7 @@ mod reload;
 mod reverse_shell;
 mod sigma;
 mod sockets;
+mod status;
 mod storm;
 mod temporary_folder;
 mod unix_sockets;

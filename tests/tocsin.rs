@@ -49,6 +49,8 @@ impl Tocsin {
         let mut command = Self::command();
         command.args(["run", "--format", "ocsf", "--config"]).arg(config);
         command.arg("--state-dir").arg(state).args(arguments);
+        command.env("TOCSIN_CONTROL_SOCKET", state.join("control.sock"));
+        command.env("TOCSIN_METRICS_SOCKET", state.join("metrics.sock"));
         Self::spawn(&mut command, "watching")
     }
 
@@ -62,6 +64,10 @@ impl Tocsin {
     pub(crate) fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tocsin"));
         command.env_remove("TOCSIN_LOG").stdin(Stdio::null());
+        // The node's own agent has these.
+        command
+            .env("TOCSIN_CONTROL_SOCKET", "")
+            .env("TOCSIN_METRICS_SOCKET", "");
         command
     }
 

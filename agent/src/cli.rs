@@ -10,6 +10,7 @@ mod except;
 mod import;
 mod baseline;
 mod config;
+mod status;
 mod fields;
 mod bench;
 mod doctor;
@@ -70,6 +71,7 @@ enum Command {
     Rules(rules::Arguments),
     Baseline(baseline::Arguments),
     Config(config::Arguments),
+    Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Generate(generate::GenerateArgs),
 }
@@ -95,6 +97,7 @@ impl Cli {
             Command::Rules(args) => to_stdout(|out| rules::run(&args, out)),
             Command::Baseline(args) => to_stdout(|out| baseline::run(&args, out)),
             Command::Config(args) => to_stdout(|out| config::run(&args, out)),
+            Command::Status(args) => to_stdout(|out| status::run(&args, out)),
             Command::Doctor(args) => args.execute(),
             Command::Generate(args) => args.execute(),
         };

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::definition::{Section, settings_of};
 use crate::{
     alert::{Level, redact::Redactor},
+    control::{Control, Metrics},
     enrich::baseline::Learning,
     sinks,
     sources::docker::RUNTIMES,
@@ -62,6 +63,10 @@ pub struct Config {
     pub podman: Podman,
     /// Baselines.
     pub baseline: Baseline,
+    /// The control socket.
+    pub control: Control,
+    /// Metrics.
+    pub metrics: Metrics,
     /// Where alerts go.
     pub sinks: sinks::Settings,
 }
@@ -110,6 +115,8 @@ const SECTIONS: &[Section] = &[
     Section::of::<Docker>("docker"),
     Section::of::<Podman>("podman"),
     Section::of::<Baseline>("baseline"),
+    Section::of::<Control>("control"),
+    Section::of::<Metrics>("metrics"),
 ];
 
 impl Default for Config {
@@ -125,6 +132,8 @@ impl Default for Config {
             docker: Docker::default(),
             podman: Podman::default(),
             baseline: Baseline::default(),
+            control: Control::default(),
+            metrics: Metrics::default(),
             sinks: sinks::Settings::default(),
         }
     }
@@ -158,7 +167,16 @@ impl Default for Baseline {
 
 /// Settings that are read when the agent starts: what they concern is not made anew while it runs. A section stands for
 /// all that is in it.
-const READ_AT_START: &[&str] = &["state", "ring-size", "docker", "podman", "baseline.keep-every", "sinks"];
+const READ_AT_START: &[&str] = &[
+    "state",
+    "ring-size",
+    "docker",
+    "podman",
+    "baseline.keep-every",
+    "control",
+    "metrics",
+    "sinks",
+];
 
 impl Config {
     /// Whether a changed setting takes effect only at the next start.
@@ -185,6 +203,16 @@ impl Config {
             }
         }
         changes
+    }
+
+    /// What does not go together: the setting, and why.
+    pub fn contradictions(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if self.metrics.listen.is_some() && self.metrics.token_file.is_none() {
+            let reason = "over TCP a token is needed: set metrics.token-file".to_owned();
+            found.push(("metrics.listen", reason));
+        }
+        found
     }
 
     /// What blots out secrets.

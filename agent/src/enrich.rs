@@ -21,6 +21,7 @@ use self::{
     user::Users,
 };
 use crate::{
+    control::status,
     event::{Again, Connection, Container, Endpoint, Event, Kind, Metadata, Owner, Process},
     observed::{Facts, Observed},
 };
@@ -53,6 +54,15 @@ pub enum Step {
 }
 
 impl Node {
+    /// Says how large its tables are, and which runtimes answer.
+    pub fn tell(&self, status: &mut status::Stream) {
+        status.processes = self.processes.len();
+        status.containers = self.containers.len();
+        let connected = self.containers.connected();
+        status.runtimes = connected.map(|name| (name.to_owned(), true)).collect();
+        (status.images, status.behaviours) = self.baseline.size();
+    }
+
     /// Takes in what happened, and adds who did it and in which container.
     pub fn observe(&mut self, mut event: Event, now: Instant) -> Step {
         let process = match &mut event.kind {

@@ -4,7 +4,7 @@
 //!
 //! # Invariants
 //!
-//! - Only `sources` and `sinks` do I/O. `enrich` reads what the sources have told it, never waits and opens nothing.
+//! - Only `sources`, `sinks` and `control` do I/O. `enrich` reads what the sources have told it, never waits and opens nothing.
 //!   `detect` and `alert` are functions of their arguments.
 //! - No stage knows where an event came from: rules see a log source and fields, sinks see alerts.
 //! - Nothing blocks the kernel ring's reader for long; what the ring cannot hold is counted by the kernel programs, and
@@ -21,5 +21,6 @@ pub mod stream;
 pub mod detect;
 pub mod alert;
 pub mod sinks;
+pub mod control;
 pub mod run;
 pub mod cli;

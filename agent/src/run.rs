@@ -18,11 +18,13 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
+    control::status::KernelCounters,
+    detect::Ask,
     event::{Event, Health, Kind, RuntimeState, baseline::Copy},
     sources::{
         self, baseline,
         docker::{self, DockerConfig},
-        kernel::{Clock, Decoder, Kernel, Reader},
+        kernel::{Clock, Decoder, Kernel, Reader, SensorState},
         kubeconfig,
         looks::Asker,
         procfs, runtime_files, users,
@@ -123,6 +125,11 @@ impl Sensors {
         Ok(Self { kernel })
     }
 
+    /// What came of each.
+    pub fn states(&self) -> &[SensorState] {
+        &self.kernel.sensors
+    }
+
     /// How many are attached.
     pub fn attached(&self) -> usize {
         self.kernel
@@ -133,14 +140,19 @@ impl Sensors {
     }
 
     /// Looks at what already stands and starts to read. The sensors are attached by now, so that nothing falls between.
-    pub fn start(self, events: &sources::Sender, stop: Arc<AtomicBool>) -> Result<Started> {
+    pub fn start(
+        self,
+        events: &sources::Sender,
+        stop: Arc<AtomicBool>,
+        counters: Arc<KernelCounters>,
+    ) -> Result<Started> {
         let mut first = self.sensors_off();
         let mut decoder = Decoder::new(Clock::now());
         let mut reader = self.kernel.into_reader()?;
         let (standing, meanwhile) = look_around(&mut reader, &mut decoder)?;
         first.extend(procfs::without_seen(standing, &meanwhile));
         first.extend(meanwhile);
-        let blind = reader.spawn(decoder, events.clone(), stop)?;
+        let blind = reader.spawn(decoder, events.clone(), stop, counters)?;
         Ok(Started { first, blind })
     }
 

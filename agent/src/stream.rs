@@ -21,6 +21,7 @@ use self::{
 };
 use crate::{
     alert::Level,
+    control::status,
     event::{Event, Health, Kind, baseline::Copy},
     observed::Observed,
     sources::rules::Reloaded,
@@ -50,6 +51,10 @@ pub struct Stream {
     keeper: Option<mpsc::Sender<Copy>>,
     copies: Duration,
     next_copy: Instant,
+    /// Who asks how it fares; nobody in a replay.
+    asked: Option<mpsc::Receiver<status::Question>>,
+    rules_refused: Option<String>,
+    configuration_refused: Option<String>,
     /// Executions that stood before the agent: they are judged after the listeners of the same look, by which rules know
     /// what their ancestors are for.
     standing: Vec<Observed>,
@@ -64,6 +69,9 @@ impl Stream {
             passed: 0,
             ready: Vec::new(),
             standing: Vec::new(),
+            asked: None,
+            rules_refused: None,
+            configuration_refused: None,
             keeper: None,
             copies: Duration::ZERO,
             next_copy: Instant::now(),
@@ -75,6 +83,13 @@ impl Stream {
     pub fn kept_by(mut self, keeper: mpsc::Sender<Copy>, every: Duration) -> Self {
         self.keeper = Some(keeper);
         self.copies = every;
+        self
+    }
+
+    /// Has it say how it fares when it is asked.
+    #[must_use]
+    pub fn asked_by(mut self, asked: mpsc::Receiver<status::Question>) -> Self {
+        self.asked = Some(asked);
         self
     }
 
@@ -95,6 +110,7 @@ impl Stream {
     pub async fn run(&mut self, mut events: mpsc::Receiver<Vec<Event>>, mut rules: mpsc::Receiver<Reloaded>) {
         let mut updates = tokio::time::interval(UPDATES);
         updates.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut asked = self.asked.take();
         loop {
             let deadline = self.entrance.next_deadline();
             let overdue = tokio::time::sleep_until(deadline.unwrap_or_else(|| Instant::now() + UPDATES).into());
@@ -108,6 +124,10 @@ impl Stream {
                     None => break,
                 },
                 Some(reloaded) = rules.recv() => self.take_up(reloaded),
+                Some(question) = next_question(&mut asked) => {
+                    // Whoever asked may have gone.
+                    let _ = question.send(self.status());
+                }
                 () = overdue, if deadline.is_some() => {
                     // What it waited for may be in the queue.
                     for batch in (0..QUEUE).map_while(|_| events.try_recv().ok()) {
@@ -171,6 +191,7 @@ impl Stream {
                     "rules loaded anew"
                 );
                 judge.take_up(*rules);
+                self.rules_refused = None;
             }
             (Reloaded::Refused(problems), Last::Judge(_)) => {
                 let errors = problems.iter().filter(|problem| problem.is_error());
@@ -179,19 +200,37 @@ impl Stream {
                     "rules not loaded anew, the former ones stay in force: {}",
                     reasons.join("; ")
                 );
+                self.rules_refused = Some(reasons.join("; "));
                 self.report("rules-refused", reasons.join("; "));
             }
             (Reloaded::Settings(config, redactor, changed), Last::Judge(judge)) => {
                 info!(settings = changed.join(", "), "configuration loaded anew");
                 judge.configure(&config, *redactor);
                 self.entrance.baseline().set_learning(config.baseline.measure());
+                self.configuration_refused = None;
             }
             (Reloaded::SettingsRefused(problems), Last::Judge(_)) => {
                 error!("configuration not loaded anew, the former one stays in force: {problems}");
+                self.configuration_refused = Some(problems.to_string());
                 self.report("configuration-refused", problems.to_string());
             }
             (_, Last::Record(_)) => {}
         }
+    }
+
+    /// How it fares.
+    fn status(&mut self) -> status::Stream {
+        let mut status = status::Stream {
+            events: self.passed,
+            configuration_refused: self.configuration_refused.clone(),
+            ..status::Stream::default()
+        };
+        self.entrance.tell(&mut status);
+        if let Last::Judge(judge) = &self.last {
+            judge.tell(&mut status);
+        }
+        status.rules.refused.clone_from(&self.rules_refused);
+        status
     }
 
     /// Lets the rules judge something about the agent itself.
@@ -280,5 +319,13 @@ impl Stream {
             }
             Last::Record(record) => record(&observed),
         }
+    }
+}
+
+/// The next question how the stream fares; `None` at once where nobody can ask.
+async fn next_question(asked: &mut Option<mpsc::Receiver<status::Question>>) -> Option<status::Question> {
+    match asked {
+        Some(asked) => asked.recv().await,
+        None => None,
     }
 }

@@ -62,7 +62,7 @@ impl RecordArgs {
             let helpers = start_sources(&config, &events);
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Record(Box::new(write)));
             stream.carry(first_tidings(&config));
-            let Started { first, blind } = sensors.start(&events, Arc::clone(&stop))?;
+            let Started { first, blind } = sensors.start(&events, Arc::clone(&stop), Arc::default())?;
             stream.carry(first);
             drop(events);
             info!(file = %self.file.display(), "recording");

@@ -21,7 +21,9 @@ use tracing::{info, warn};
 use super::{AlertArgs, NodeArgs, configuration, finish, load_rules, open_sinks};
 use crate::{
     config::{Config, layers::Layers},
+    control::{self, status::Desk},
     run::{Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
+    sinks,
     sources::{
         baseline, configuration,
         rules::{self, InForce, Loaded, Reloaded},
@@ -63,6 +65,7 @@ impl RunArgs {
             let stop = Arc::new(AtomicBool::new(false));
             let (events, received) = channel();
             let (reloaded, rules_received) = mpsc::channel(1);
+            let (asker, questions) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
             let (folders, named) = watch::channel(config.rules.clone());
             tokio::spawn(follow_configuration(layers, config.clone(), folders, reloaded.clone()));
@@ -71,17 +74,26 @@ impl RunArgs {
             let (keeper, kept) = start_keeper(&config, &events);
             let entrance = Entrance::new(Some(helpers.files)).learning(config.baseline.measure());
             let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)))
-                .kept_by(keeper, config.baseline.keep_every.unsigned_abs());
+                .kept_by(keeper, config.baseline.keep_every.unsigned_abs())
+                .asked_by(questions);
             stream.carry(baseline::load(&config.state).into_iter().collect());
             stream.carry(first_tidings(&config));
-            let Started { first, blind } = sensors.start(&events, Arc::clone(&stop))?;
+            let desk = Desk {
+                fixed: Desk::fixed(&config, sensors.states()),
+                kernel: Arc::default(),
+                queue: events.downgrade(),
+                stream: asker,
+            };
+            let Started { first, blind } = sensors.start(&events, Arc::clone(&stop), Arc::clone(&desk.kernel))?;
             stream.carry(first);
+            let (_sockets, requests) = control::start(&config.control, &config.metrics);
             drop(events);
             info!(sensors = attached, rules = count, "watching");
             let ended = tokio::select! {
                 () = stream.run(received, rules_received) => Ok(()),
                 result = until_signal() => result,
                 Ok(reason) = blind => Err(anyhow::anyhow!("the kernel's events cannot be read any more: {reason}")),
+                () = answer(&desk, &sinks, requests) => Ok(()),
                 () = sinks.gone() => Err(anyhow::anyhow!("nobody takes the alerts any more")),
             };
             stop.store(true, Ordering::Relaxed);
@@ -96,6 +108,13 @@ impl RunArgs {
         let delivered = finish(sinks);
         ended.and(delivered).map(|()| ExitCode::SUCCESS)
     }
+}
+
+/// Answers how the agent fares as long as it runs.
+async fn answer(desk: &Desk, sinks: &sinks::Handle, requests: control::Requests) {
+    desk.answer(sinks, requests).await;
+    // Nobody can ask any more, since no socket could be opened.
+    std::future::pending::<()>().await;
 }
 
 /// Takes changes of the configuration up. Where they cannot be noticed, it stays as it is.

@@ -220,6 +220,15 @@ impl Reading {
                 reason: one_line(error.message()),
             }])
         })?;
+        let contradictions = config.contradictions().into_iter().map(|(path, reason)| Problem {
+            origin: origins.get(path).cloned().unwrap_or(Origin::Default),
+            path: path.to_owned(),
+            reason,
+        });
+        let contradictions: Vec<_> = contradictions.collect();
+        if !contradictions.is_empty() {
+            return Err(Problems(contradictions));
+        }
         Ok(Effective {
             config,
             warnings: self.warnings,

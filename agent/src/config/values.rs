@@ -91,6 +91,31 @@ pub mod optional_path {
     }
 }
 
+/// An address of a host and a port, or an empty text for none.
+pub mod optional_address {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    /// As text.
+    pub fn serialize<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        match address {
+            Some(address) => serializer.collect_str(address),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    /// As text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let wrong = |_| D::Error::custom(format_args!("{text} is no address such as 127.0.0.1:9645"));
+        text.parse().map(Some).map_err(wrong)
+    }
+}
+
 /// Regular expressions of secrets. They may hold one, so they are never shown.
 pub mod patterns {
     use regex::Regex;

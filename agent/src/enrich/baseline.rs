@@ -218,6 +218,11 @@ impl Baseline {
         }
     }
 
+    /// How many images it knows something of, and how many behaviours.
+    pub fn size(&self) -> (usize, usize) {
+        (self.subjects.len(), self.behaviours)
+    }
+
     /// Whether a copy is worth keeping: something changed since the last.
     pub fn has_changed(&self) -> bool {
         self.changed || self.has_obeyed()

@@ -119,6 +119,21 @@ impl Containers {
         }
     }
 
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The runtimes that can be asked.
+    pub fn connected(&self) -> impl Iterator<Item = &'static str> {
+        self.connected.iter().copied()
+    }
+
     /// Its facts as far as they are known; never says that somebody could be asked.
     pub fn get(&self, id: &str) -> Option<&Arc<Container>> {
         self.entries.get(id).map(|entry| &entry.container)

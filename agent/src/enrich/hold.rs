@@ -104,6 +104,11 @@ impl<T> Waiting<T> {
         self.by_container.contains_key(id)
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether nobody waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

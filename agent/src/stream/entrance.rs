@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 use crate::{
+    control::status,
     enrich::{
         Node, Step,
         baseline::{Baseline, Learning},
-        hold::Waiting,
+        hold::{Counts, Waiting},
     },
     event::{Container, Event, Kind, Metadata, Process},
     observed::Observed,
@@ -48,6 +49,20 @@ impl Entrance {
     /// What the node has learned.
     pub fn baseline(&mut self) -> &mut Baseline {
         self.node.baseline()
+    }
+
+    /// Says how it fares.
+    pub fn tell(&mut self, status: &mut status::Stream) {
+        let waiting = [&self.standing, &self.waiting];
+        let sum = |count: fn(Counts) -> u64| waiting.iter().map(|waiting| count(waiting.counts())).sum();
+        status.held = status::Held {
+            now: waiting.iter().map(|waiting| waiting.len()).sum(),
+            total: sum(|counts| counts.held),
+            released: sum(|counts| counts.released),
+            expired: sum(|counts| counts.expired),
+            overflowed: sum(|counts| counts.overflowed),
+        };
+        self.node.tell(status);
     }
 
     /// Takes in an event. What may go on, be it this one or others that waited for what it told, goes to `ready`.

@@ -8,6 +8,8 @@ use crate::{
     alert::{Alert, Level, dedup::Dedup, log::Log, redact::Redactor},
     config::Config,
     detect::{Ask, Match, Rules},
+    control::status,
+    detect::{Ask, Rules},
     event::{Process, baseline::BehaviourKind},
     observed::Observed,
     sources::looks::{self, Asker, Question},
@@ -115,6 +117,17 @@ impl Judge {
         for alert in self.dedup.finish() {
             self.log.append(alert);
         }
+    }
+
+    /// Says how it fares.
+    pub fn tell(&self, status: &mut status::Stream) {
+        let expiries = self.rules.expiries();
+        status.rules.in_force = self.rules.iter().count();
+        status.rules.ended = expiries.ended.iter().map(ToString::to_string).collect();
+        status.rules.next_expiry = expiries.next;
+        status.looks = self.outstanding();
+        status.alerts = self.log.appended();
+        status.alerts_lost = self.log.lost();
     }
 
     /// The highest level of an alert so far.

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 use super::Decoder;
 use crate::{
+    control::status::KernelCounters,
     event::{Event, Health, Kind},
     sources::Sender,
 };
@@ -76,10 +77,16 @@ impl Reader {
 
     /// Starts the thread that reads until `stop` is set or the stream has ended. What comes back resolves with the reason
     /// if it ends otherwise: the agent is blind then.
-    pub fn spawn(self, decoder: Decoder, events: Sender, stop: Arc<AtomicBool>) -> Result<oneshot::Receiver<String>> {
+    pub fn spawn(
+        self,
+        decoder: Decoder,
+        events: Sender,
+        stop: Arc<AtomicBool>,
+        counters: Arc<KernelCounters>,
+    ) -> Result<oneshot::Receiver<String>> {
         let (failed, failure) = oneshot::channel();
         let run = move || {
-            let ended = panic::catch_unwind(AssertUnwindSafe(|| self.run(decoder, &events, &stop)));
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| self.run(decoder, &events, &stop, &counters)));
             let reason = match ended {
                 Ok(Ok(())) => return,
                 Ok(Err(reason)) => format!("{reason:#}"),
@@ -95,7 +102,13 @@ impl Reader {
         Ok(failure)
     }
 
-    fn run(mut self, mut decoder: Decoder, events: &Sender, stop: &AtomicBool) -> Result<()> {
+    fn run(
+        mut self,
+        mut decoder: Decoder,
+        events: &Sender,
+        stop: &AtomicBool,
+        counters: &KernelCounters,
+    ) -> Result<()> {
         let mut losses = Losses::default();
         let mut empty_looks = 0;
         while !stop.load(Ordering::Relaxed) && !events.is_closed() {
@@ -104,7 +117,8 @@ impl Reader {
             } else {
                 empty_looks += 1;
             }
-            if let Some(event) = losses.report(&self.lost) {
+            counters.broken.store(decoder.broken, Ordering::Relaxed);
+            if let Some(event) = losses.report(&self.lost, counters) {
                 let _ = events.blocking_send(vec![event]);
             }
             if empty_looks < EMPTY_LOOKS {
@@ -171,7 +185,7 @@ struct Losses {
 
 impl Losses {
     /// An event that tells of losses which were not yet told.
-    fn report(&mut self, lost: &PerCpuHashMap<MapData, [u8; 4], u64>) -> Option<Event> {
+    fn report(&mut self, lost: &PerCpuHashMap<MapData, [u8; 4], u64>, counters: &KernelCounters) -> Option<Event> {
         if self.told_at.is_some_and(|at| at.elapsed() < LOSS_REPORTS) {
             return None;
         }
@@ -181,6 +195,7 @@ impl Losses {
             .filter_map(Result::ok)
             .map(|(tag, counts)| (String::from_utf8_lossy(&tag).trim_end().to_owned(), counts.iter().sum()))
             .collect();
+        counters.set_lost(by_sensor.iter().cloned());
         let total: u64 = by_sensor.iter().map(|(_, count)| count).sum();
         if total == self.told {
             return None;
