@@ -12,6 +12,7 @@ mod baseline;
 mod fields;
 mod bench;
 mod doctor;
+mod selftest;
 mod generate;
 
 use std::{
@@ -32,8 +33,11 @@ use crate::{
     alert::{Level, log::Log, redact::Redactor},
     config::{Config, RULES_FOLDER, ring_bytes},
     detect::problem::Severity,
-    sinks::{self, Format, Host},
-    sources::rules::{Loaded, load_all},
+    sinks::{self, Format, Host, Outputs},
+    sources::{
+        self,
+        rules::{Loaded, load_all},
+    },
 };
 
 /// Alarm bell of a Linux node: watches processes and sockets through eBPF, and raises alerts by Sigma rules
@@ -64,6 +68,7 @@ enum Command {
     Rules(rules::Arguments),
     Baseline(baseline::Arguments),
     Doctor(doctor::DoctorArgs),
+    Selftest(selftest::SelftestArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -88,6 +93,7 @@ impl Cli {
             Command::Rules(args) => to_stdout(|out| rules::run(&args, out)),
             Command::Baseline(args) => to_stdout(|out| baseline::run(&args, out)),
             Command::Doctor(args) => args.execute(),
+            Command::Selftest(args) => args.execute(),
             Command::Generate(args) => args.execute(),
         };
         match done {
@@ -244,32 +250,44 @@ impl AlertArgs {
         config
     }
 
-    /// The log of alerts, and the sinks that read it.
+    /// The log of alerts, with standard output as its only reader: a command's alerts are for whoever called it.
     fn open(&self, config: &Config) -> Result<(Arc<Log>, sinks::Handle)> {
-        let redactor = if config.redact {
-            Redactor::new(&config.secrets)?
-        } else {
-            Redactor::off()
-        };
-        let log = Log::new(redactor);
-        let sinks = sinks::Config {
-            sinks: vec!["stdout".into()],
-            format: self.format,
-            min_level: config.min_level,
-            host: Arc::new(Host::detect()),
-        };
-        let handle = sinks::start(&sinks, &log)?;
+        let mut outputs = Outputs::default();
+        outputs.stdout.form = self.format;
+        let log = log(config)?;
+        let handle = sinks::start(sinks::open(&outputs, &Arc::new(Host::detect()))?, &log, None)?;
         Ok((log, handle))
     }
+
+    /// The log of alerts, and the sinks that are configured. How they fare is told to `health`.
+    fn open_configured(&self, config: &Config, health: &sources::Sender) -> Result<(Arc<Log>, sinks::Handle)> {
+        let mut outputs = config.outputs.clone();
+        outputs.stdout.form = self.format.or(outputs.stdout.form);
+        let log = log(config)?;
+        let opened = sinks::open(&outputs, &Arc::new(Host::detect()))?;
+        let handle = sinks::start(opened, &log, Some(health))?;
+        Ok((log, handle))
+    }
+}
+
+/// A log that redacts as it is configured.
+fn log(config: &Config) -> Result<Arc<Log>> {
+    let redactor = if config.redact {
+        Redactor::new(&config.secrets)?
+    } else {
+        Redactor::off()
+    };
+    Ok(Log::new(redactor))
 }
 
 /// How long the sinks may take for what is left when the agent ends.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
-/// Lets the sinks deliver what is left. An alert that nobody got is a failure.
+/// Lets the sinks deliver what is left. An alert that did not get everywhere is a failure.
 fn finish(sinks: sinks::Handle) -> Result<()> {
-    let undelivered = sinks.finish(Instant::now() + LAST_DELIVERIES);
-    anyhow::ensure!(undelivered == 0, "{undelivered} alerts could not be delivered");
+    let late = sinks.finish(Instant::now() + LAST_DELIVERIES);
+    let late: Vec<_> = late.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    anyhow::ensure!(late.is_empty(), "alerts could not be delivered: {}", late.join(", "));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use serde::Deserialize;
 
-use crate::{alert::Level, enrich::baseline::Learning, sources::docker::RUNTIMES};
+use crate::{alert::Level, enrich::baseline::Learning, sinks::Outputs, sources::docker::RUNTIMES};
 
 /// Where the configuration is looked for; a node without it runs with the defaults.
 pub const DEFAULT_FILE: &str = "/etc/tocsin/tocsin.toml";
@@ -45,6 +45,8 @@ pub struct Config {
     pub redact: bool,
     /// Regular expressions of what else is a secret.
     pub secrets: Vec<String>,
+    /// Where alerts go.
+    pub outputs: Outputs,
 }
 
 impl Default for Config {
@@ -65,6 +67,7 @@ impl Default for Config {
             keep_every: SignedDuration::from_mins(1),
             redact: true,
             secrets: Vec::new(),
+            outputs: Outputs::default(),
         }
     }
 }
@@ -105,6 +108,7 @@ struct File {
     docker: Docker,
     podman: Podman,
     baseline: Baseline,
+    output: Outputs,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,7 +157,7 @@ impl Baseline {
 const MOST_CONTAINERS: usize = 16;
 
 /// A length of time as people write it: `36h`, `7d`.
-fn duration(text: &str) -> Result<SignedDuration> {
+pub(crate) fn duration(text: &str) -> Result<SignedDuration> {
     let span: Span = text
         .parse()
         .map_err(|_| anyhow::anyhow!("{text} is no length of time such as 36h or 7d"))?;
@@ -175,6 +179,7 @@ impl File {
             docker,
             podman,
             baseline,
+            output,
         } = self;
         let mut config = Config::default();
         config.rules = rules.unwrap_or(config.rules);
@@ -189,6 +194,7 @@ impl File {
         }
         config.redact = redact.unwrap_or(config.redact);
         config.secrets = secrets.unwrap_or(config.secrets);
+        config.outputs = output;
         config.state = state.unwrap_or(config.state);
         config.learning = baseline.mean().context("baseline")?;
         if let Some(text) = &baseline.keep_every {

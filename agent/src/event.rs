@@ -109,7 +109,7 @@ pub struct Again {
 /// Something about the agent itself that an operator must know.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// A short stable name: `loss`, `sensor-off`, `source-down`, `rules-refused`.
+    /// A short stable name: `loss`, `sensor-off`, `source-down`, `sink-down`…
     pub kind: &'static str,
     /// What is lost and why, in one line.
     pub detail: String,

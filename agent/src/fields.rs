@@ -217,7 +217,7 @@ pub const FIELDS: &[Field] = &[
     field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
-    field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
+    field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused, sink-down, sink-up, sink-loss, selftest…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
     field("health.detail", HEALTH, "what is lost and why", |o| { match &o.event.kind { Kind::Health(health) => text(&health.detail), _ => None, } }),
 ];
 

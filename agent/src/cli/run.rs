@@ -50,12 +50,12 @@ impl RunArgs {
     pub(super) fn execute(self) -> Result<ExitCode> {
         let config = self.alerts.apply(self.node.config()?);
         let Loaded { rules, in_force, .. } = load_rules(&config.rules);
-        let (log, sinks) = self.alerts.open(&config)?;
+        let (events, received) = channel();
+        let (log, sinks) = self.alerts.open_configured(&config, &events)?;
         let sensors = Sensors::attach(&config)?;
         let (attached, count) = (sensors.attached(), rules.iter().count());
         let ended = runtime()?.block_on(async {
             let stop = Arc::new(AtomicBool::new(false));
-            let (events, received) = channel();
             let (reloaded, rules_received) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
             tokio::spawn(watch_rules(config.rules.clone(), in_force, reloaded));

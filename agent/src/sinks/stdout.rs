@@ -9,9 +9,13 @@ use std::{
 };
 
 use anyhow::Context;
+use serde::Deserialize;
 
-use super::{Config, Failure, Format, Formatter, Row, Sink};
-use crate::alert::Alert;
+use super::{
+    Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink,
+    settings::{at_least, parsed_if_given},
+};
+use crate::alert::{Alert, Level};
 
 /// Its row in the table.
 pub(super) const SINK: Row = Row {
@@ -20,18 +24,46 @@ pub(super) const SINK: Row = Row {
     open,
 };
 
-/// Columns where there is no terminal to ask.
-const DEFAULT_WIDTH: usize = 100;
+/// `[output.stdout]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// Whether alerts are written there.
+    pub enabled: bool,
+    /// The form of the alerts: `ocsf`, `falco` or `pretty`; without it pretty on a terminal, else ocsf.
+    #[serde(deserialize_with = "parsed_if_given")]
+    pub form: Option<Format>,
+    /// The lowest level that goes there; without it all that is reported.
+    #[serde(deserialize_with = "parsed_if_given")]
+    pub min_level: Option<Level>,
+}
 
-fn open(config: &Config) -> anyhow::Result<Box<dyn Sink>> {
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            form: None,
+            min_level: None,
+        }
+    }
+}
+
+/// Columns where there is no terminal to ask.
+pub(super) const DEFAULT_WIDTH: usize = 100;
+
+fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<Opened>> {
+    let settings = &outputs.stdout;
+    if !settings.enabled {
+        return Ok(Vec::new());
+    }
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    let format = config
-        .format
+    let format = settings
+        .form
         .unwrap_or(if terminal { Format::Pretty } else { Format::Ocsf });
     let formatter = Formatter {
         format,
-        host: Arc::clone(&config.host),
+        host: Arc::clone(host),
         colour: terminal && colour_is_wanted(env::var_os("NO_COLOR").as_deref(), env::var_os("TERM").as_deref()),
         width: width(&stdout),
     };
@@ -40,7 +72,10 @@ fn open(config: &Config) -> anyhow::Result<Box<dyn Sink>> {
         .as_fd()
         .try_clone_to_owned()
         .context("duplicating standard output")?;
-    Ok(Box::new(Writer::new(formatter, File::from(out))))
+    Ok(vec![Opened {
+        wanted: at_least(settings.min_level),
+        sink: Box::new(Writer::new(formatter, File::from(out))),
+    }])
 }
 
 /// By the convention of no-color.org: any non-empty `NO_COLOR` says no.
