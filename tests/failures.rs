@@ -75,10 +75,19 @@ fn a_broken_configuration_is_named_by_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tocsin.toml");
     for (text, expected) in [
-        ("\nmin-lvl = 'high'\n", "line 2: unknown field `min-lvl`"),
-        ("[docker\n", "line 1: unclosed table"),
-        ("ring-mib = 3\n", "ring-mib: a ring of 3145728 bytes"),
-        ("secrets = ['(']\n", "("),
+        (
+            "\nmin-lvl = 'high'\n",
+            "tocsin.toml:2: min-lvl: there is no such setting; did you mean min-level?",
+        ),
+        ("[docker\n", "tocsin.toml:1: unclosed table"),
+        (
+            "ring-size = '3MiB'\n",
+            "tocsin.toml:1: ring-size: 3MiB is no power of two",
+        ),
+        (
+            "secrets = ['(']\n",
+            "tocsin.toml:1: secrets: number 1 is no regular expression",
+        ),
     ] {
         fs::write(&file, text).unwrap();
         for command in ["run", "scan"] {
@@ -181,7 +190,10 @@ fn without_docker_the_socket_is_named_and_the_rest_works() {
 fn wrong_usage_is_told_from_failure() {
     for (arguments, expected) in [
         (&["run", "--loud"][..], "unexpected argument '--loud'"),
-        (&["run", "--ring-size", "5000"], "must be a power of two"),
+        (
+            &["run", "--ring-size", "5000"],
+            "5000 is no power of two from 4KiB to 256MiB",
+        ),
         (&["run", "--min-level", "loud"], "loud is no level"),
         (&["run", "--format", "xml"], "xml is no format"),
         (&["replay", "--source", "events"], "<FILE>"),

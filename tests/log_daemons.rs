@@ -139,7 +139,10 @@ fn the_journal_has_a_field_for_each_fact_even_of_what_fits_no_datagram() {
     let journald = logging.journald();
     let path = logging.path("tocsin.toml");
     let socket = logging.path("journal/socket");
-    let text = format!("[output.journald]\nsocket = '{}'\nform = 'falco'\n", socket.display());
+    let text = format!(
+        "[output.journald]\nenabled = true\nsocket = '{}'\nformat = 'falco'\n",
+        socket.display()
+    );
     fs::write(&path, text).unwrap();
     let agent = Tocsin::start_in(&logging.path("state"), &path, &[]);
     let dropped = Dropped::new("/dev/shm");
@@ -205,7 +208,7 @@ fn configuration(logging: &Logging, address: &str, files: &[(&str, &PathBuf)], f
         settings += &format!("{name} = '{}'\n", file.display());
     }
     if !form.is_empty() {
-        settings += &format!("form = '{form}'\n");
+        settings += &format!("format = '{form}'\n");
     }
     let path = logging.path("tocsin.toml");
     fs::write(&path, settings).unwrap();

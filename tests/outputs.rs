@@ -31,7 +31,7 @@ fn selftest_says_how_each_output_fares() {
     let receiver = Receiver::start("127.0.0.1:0".parse().unwrap(), |_, _| Answer::Status(200));
     let nobody = Receiver::reserve();
     let good = format!(
-        "[output.file]\npath = '{}/alerts'\n[output.webhook]\nurl = 'http://{}/in'\nform = 'falco'\n",
+        "[output.file]\npath = '{}/alerts'\n[output.webhook]\nurl = 'http://{}/in'\nformat = 'falco'\n",
         folder.path().display(),
         receiver.address
     );
@@ -51,7 +51,7 @@ fn selftest_says_how_each_output_fares() {
     fs::write(&configuration, &good).unwrap();
     let agent = Tocsin::start_in(&folder.path().join("state"), &configuration, &[]);
     let bad = format!(
-        "{good}[output.syslog]\naddress = 'tcp://{nobody}'\n[output.journald]\nsocket = '{0}/none'\n\
+        "{good}[output.syslog]\naddress = 'tcp://{nobody}'\n[output.journald]\nenabled = true\nsocket = '{0}/none'\n\
          [output.stdout]\nenabled = false\n",
         folder.path().display()
     );

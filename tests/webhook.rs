@@ -1,6 +1,10 @@
 //! The webhook: down, slow, refusing, with a certificate that nobody signed.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -23,7 +27,7 @@ fn a_webhook_that_is_down_gets_all_later_and_is_one_alert() {
     let folder = tempfile::tempdir().unwrap();
     let address = Receiver::reserve();
     let secret = folder.path().join("secret");
-    fs::write(&secret, format!("{SECRET}\n")).unwrap();
+    write_secret(&secret, SECRET);
     let agent = start(
         &folder,
         &format!("url = 'http://{address}/in'\nsecret-file = '{}'\n", secret.display()),
@@ -154,9 +158,9 @@ fn a_webhook_is_believed_by_its_certificate() {
     let (certificates, others) = (logging.certificates("ours"), logging.certificates("others"));
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
-    fs::write(&token, "t0ken\n").unwrap();
+    write_secret(&token, "t0ken");
     let check = |receiver: &Receiver, files: &[(&str, &PathBuf)]| {
-        let mut settings = format!("url = 'https://{}/in'\nform = 'falco'\n", receiver.address);
+        let mut settings = format!("url = 'https://{}/in'\nformat = 'falco'\n", receiver.address);
         for (name, file) in files {
             settings += &format!("{name} = '{}'\n", file.display());
         }
@@ -207,6 +211,11 @@ fn configuration(folder: &TempDir, settings: &str) -> PathBuf {
     let path = folder.path().join("tocsin.toml");
     fs::write(&path, format!("[output.webhook]\n{settings}")).unwrap();
     path
+}
+
+fn write_secret(file: &Path, secret: &str) {
+    fs::write(file, format!("{secret}\n")).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// A word that no other command line has.

@@ -9,6 +9,7 @@ mod rules;
 mod except;
 mod import;
 mod baseline;
+mod config;
 mod fields;
 mod bench;
 mod doctor;
@@ -17,21 +18,26 @@ mod generate;
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
+use toml::Value;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
     alert::{Level, log::Log, redact::Redactor},
-    config::{Config, RULES_FOLDER, ring_bytes},
+    config::{
+        Config, RULES_FOLDER,
+        layers::{Effective, Layers, Problems},
+        values::{parse_duration, parse_ring},
+    },
     detect::problem::Severity,
     sinks::{self, Format, Host, Outputs},
     sources::{
@@ -67,6 +73,7 @@ enum Command {
     Explain(explain::Arguments),
     Rules(rules::Arguments),
     Baseline(baseline::Arguments),
+    Config(config::Arguments),
     Doctor(doctor::DoctorArgs),
     Selftest(selftest::SelftestArgs),
     Generate(generate::GenerateArgs),
@@ -92,6 +99,7 @@ impl Cli {
             Command::Explain(args) => to_stdout(|out| explain::run(&args, out)),
             Command::Rules(args) => to_stdout(|out| rules::run(&args, out)),
             Command::Baseline(args) => to_stdout(|out| baseline::run(&args, out)),
+            Command::Config(args) => to_stdout(|out| config::run(&args, out)),
             Command::Doctor(args) => args.execute(),
             Command::Selftest(args) => args.execute(),
             Command::Generate(args) => args.execute(),
@@ -101,7 +109,10 @@ impl Cli {
             // Whoever reads has seen enough, as in `tocsin rules list | head`.
             Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("tocsin: {}", format!("{error:#}").replace('\n', " "));
+                match error.downcast_ref::<Problems>() {
+                    Some(Problems(problems)) => problems.iter().for_each(|problem| eprintln!("tocsin: {problem}")),
+                    None => eprintln!("tocsin: {}", format!("{error:#}").replace('\n', " ")),
+                }
                 ExitCode::FAILURE
             }
         }
@@ -143,13 +154,8 @@ struct RuleFolders {
 impl RuleFolders {
     /// The folders to read: those that were named, which must exist, or the usual one, which need not.
     fn folders(&self) -> Result<Vec<PathBuf>> {
-        self.or(vec![RULES_FOLDER.into()])
-    }
-
-    /// The folders that were named, which must exist, or the others, which need not.
-    fn or(&self, others: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
         if self.rules_dir.is_empty() {
-            return Ok(others);
+            return Ok(vec![RULES_FOLDER.into()]);
         }
         must_exist(&self.rules_dir)?;
         Ok(self.rules_dir.clone())
@@ -178,7 +184,7 @@ fn load_rules(folders: &[PathBuf]) -> Loaded {
 }
 
 /// Which configuration and which rules.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct RulesArgs {
     /// The configuration file [default: /etc/tocsin/tocsin.toml, if it is there]
     #[arg(long, value_name = "FILE")]
@@ -188,23 +194,27 @@ struct RulesArgs {
 }
 
 impl RulesArgs {
-    fn config(&self) -> Result<Config> {
-        let mut config = Config::read(self.config.as_deref())?;
-        config.rules = self.folders.or(config.rules)?;
-        Ok(config)
+    fn layers(&self) -> Result<Layers> {
+        let mut layers = Layers::new(self.config.clone());
+        if !self.folders.rules_dir.is_empty() {
+            let folders = self.folders.folders()?;
+            let folders = folders.iter().map(|folder| path_value(folder));
+            layers.set("--rules-dir", "rules", Value::Array(folders.collect::<Result<_>>()?));
+        }
+        Ok(layers)
     }
 }
 
 /// What concerns the node itself.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct NodeArgs {
     #[command(flatten)]
     rules: RulesArgs,
     /// Docker's socket [default: /var/run/docker.sock]
     #[arg(long, value_name = "SOCKET")]
     docker_socket: Option<PathBuf>,
-    /// Bytes of the ring between kernel and agent, a power of two [default: 8388608]
-    #[arg(long, value_name = "BYTES", value_parser = parse_ring)]
+    /// The ring between kernel and agent, a power of two such as 16MiB [default: 8MiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_ring)]
     ring_size: Option<u32>,
     /// The folder of what is kept across restarts [default: /var/lib/tocsin]
     #[arg(long, value_name = "DIR")]
@@ -215,69 +225,88 @@ struct NodeArgs {
 }
 
 impl NodeArgs {
-    fn config(&self) -> Result<Config> {
-        let mut config = self.rules.config()?;
+    fn layers(&self) -> Result<Layers> {
+        let mut layers = self.rules.layers()?;
         if let Some(socket) = &self.docker_socket {
-            config.set_socket("docker", socket.clone());
+            layers.set("--docker-socket", "docker.socket", path_value(socket)?);
         }
-        config.ring_bytes = self.ring_size.unwrap_or(config.ring_bytes);
-        config.state = self.state_dir.clone().unwrap_or(config.state);
-        config.docker_probe &= !self.no_probe;
-        Ok(config)
+        if let Some(bytes) = self.ring_size {
+            layers.set("--ring-size", "ring-size", Value::Integer(bytes.into()));
+        }
+        if let Some(folder) = &self.state_dir {
+            layers.set("--state-dir", "state", path_value(folder)?);
+        }
+        if self.no_probe {
+            layers.set("--no-probe", "docker.probe", Value::Boolean(false));
+        }
+        Ok(layers)
     }
 }
 
 /// What concerns alerts.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct AlertArgs {
-    /// The form of the alerts [default: pretty on a terminal, else ocsf]
+    /// The form of the alerts on standard output [default: pretty on a terminal, else ocsf]
     #[arg(long, value_name = "FORM", value_parser = parse_format)]
     format: Option<Format>,
     /// The lowest level that is reported [default: low]
     #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
     min_level: Option<Level>,
-    /// Seconds in which repeats of an alert are counted instead of reported; 0 reports each [default: 600]
-    #[arg(long, value_name = "SECONDS")]
-    dedup: Option<u32>,
+    /// How long repeats of an alert are counted instead of reported, in seconds or as 90s, 10m; 0 reports each [default:
+    /// 10m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    dedup: Option<SignedDuration>,
 }
 
 impl AlertArgs {
-    fn apply(&self, mut config: Config) -> Config {
-        config.min_level = self.min_level.unwrap_or(config.min_level);
-        if let Some(seconds) = self.dedup {
-            config.dedup = SignedDuration::from_secs(seconds.into());
+    fn add_to(&self, layers: &mut Layers) {
+        if let Some(format) = self.format {
+            layers.set("--format", "output.stdout.format", Value::String(format.to_string()));
         }
-        config
-    }
-
-    /// The log of alerts, with standard output as its only reader: a command's alerts are for whoever called it.
-    fn open(&self, config: &Config) -> Result<(Arc<Log>, sinks::Handle)> {
-        let mut outputs = Outputs::default();
-        outputs.stdout.form = self.format;
-        let log = log(config)?;
-        let handle = sinks::start(sinks::open(&outputs, &Arc::new(Host::detect()))?, &log, None)?;
-        Ok((log, handle))
-    }
-
-    /// The log of alerts, and the sinks that are configured. How they fare is told to `health`.
-    fn open_configured(&self, config: &Config, health: &sources::Sender) -> Result<(Arc<Log>, sinks::Handle)> {
-        let mut outputs = config.outputs.clone();
-        outputs.stdout.form = self.format.or(outputs.stdout.form);
-        let log = log(config)?;
-        let opened = sinks::open(&outputs, &Arc::new(Host::detect()))?;
-        let handle = sinks::start(opened, &log, Some(health))?;
-        Ok((log, handle))
+        if let Some(level) = self.min_level {
+            layers.set("--min-level", "min-level", Value::String(level.to_string()));
+        }
+        if let Some(window) = self.dedup {
+            layers.set("--dedup", "dedup", Value::Integer(window.as_secs()));
+        }
     }
 }
 
-/// A log that redacts as it is configured.
-fn log(config: &Config) -> Result<Arc<Log>> {
+/// Reads the configuration. What may be a mistake is said.
+fn configuration(layers: &Layers) -> Result<Config> {
+    let Effective { config, warnings, .. } = layers.read()?;
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    Ok(config)
+}
+
+/// The log of alerts, which redacts as it is configured.
+fn alert_log(config: &Config) -> Result<Arc<Log>> {
     let redactor = if config.redact {
         Redactor::new(&config.secrets)?
     } else {
         Redactor::off()
     };
     Ok(Log::new(redactor))
+}
+
+/// The log of alerts, and the sinks that read it. How they fare is told to `health`.
+fn open_sinks(
+    config: &Config,
+    outputs: &Outputs,
+    health: Option<&sources::Sender>,
+) -> Result<(Arc<Log>, sinks::Handle)> {
+    let log = alert_log(config)?;
+    let opened = sinks::open(outputs, &Arc::new(Host::detect()))?;
+    let handle = sinks::start(opened, &log, health)?;
+    Ok((log, handle))
+}
+
+fn path_value(path: &Path) -> Result<Value> {
+    let text = path.to_str();
+    let text = text.with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(Value::String(text.to_owned()))
 }
 
 /// How long the sinks may take for what is left when the agent ends.
@@ -297,9 +326,4 @@ fn parse_format(name: &str) -> Result<Format, String> {
 
 fn parse_level(name: &str) -> Result<Level, String> {
     name.parse()
-}
-
-fn parse_ring(bytes: &str) -> Result<u32, String> {
-    let bytes = bytes.parse().map_err(|_| format!("{bytes} is no number of bytes"))?;
-    ring_bytes(bytes).map_err(|error| format!("{error:#}"))
 }

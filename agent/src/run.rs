@@ -48,16 +48,16 @@ pub struct Helpers {
 /// Starts every source that needs no kernel programs, and the helpers. Must be called within a runtime.
 pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
     tokio::spawn(users::run(PASSWD.into(), events.clone()));
-    for (runtime, socket) in &config.runtimes {
+    for (runtime, socket) in config.runtimes() {
         let config = DockerConfig {
             runtime,
-            socket: socket.clone(),
+            socket: socket.to_owned(),
         };
         tokio::spawn(docker::run(config, events.clone()));
     }
     let (files, questions) = mpsc::channel(QUESTIONS);
     tokio::spawn(runtime_files::run(questions, events.clone()));
-    let switched_off = if config.docker_probe {
+    let switched_off = if config.docker.probe {
         &[][..]
     } else {
         &[Ask::DockerApiProbe]
@@ -86,7 +86,7 @@ pub fn first_tidings(config: &Config) -> Vec<Event> {
     if let Some(id) = procfs::own_container() {
         tidings.push(event(now, Kind::OwnContainer(id)));
     }
-    for (name, socket) in &config.runtimes {
+    for (name, socket) in config.runtimes() {
         let state = RuntimeState {
             name,
             connected: answers(socket),
@@ -109,7 +109,7 @@ pub struct Sensors {
 impl Sensors {
     /// Attaches the sensors. What this kernel cannot take is said, once each.
     pub fn attach(config: &Config) -> Result<Self> {
-        let kernel = Kernel::attach(Some(config.ring_bytes)).context("no sensor can run")?;
+        let kernel = Kernel::attach(Some(config.ring_size)).context("no sensor can run")?;
         for state in &kernel.sensors {
             if let Some(reason) = &state.refused {
                 warn!(

@@ -14,8 +14,9 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use super::{configuration, path_value};
 use crate::{
-    config::Config,
+    config::{Config, layers::Layers},
     enrich::baseline::Baseline,
     event::baseline::{Learned, Order, Subject, Tidings},
     sources::baseline::{file, orders},
@@ -89,8 +90,11 @@ enum Format {
 
 /// Does it.
 pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCode> {
-    let mut config = Config::read(arguments.config.as_deref())?;
-    config.state = arguments.state_dir.clone().unwrap_or(config.state);
+    let mut layers = Layers::new(arguments.config.clone());
+    if let Some(folder) = &arguments.state_dir {
+        layers.set("--state-dir", "state", path_value(folder)?);
+    }
+    let config = configuration(&layers)?;
     let learned = effective(&config)?;
     match &arguments.action {
         Action::Show { subject, format } => {
@@ -100,8 +104,8 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
             };
             let now = Timestamp::now();
             match format {
-                Format::Text => show::text(&learned, config.learning, now, out)?,
-                Format::Json => show::json(&learned, config.learning, now, out)?,
+                Format::Text => show::text(&learned, config.baseline.measure(), now, out)?,
+                Format::Json => show::json(&learned, config.baseline.measure(), now, out)?,
             }
         }
         Action::Approve { subject, behaviour } => {
@@ -130,7 +134,7 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
 /// What was kept, with the orders that nobody has done yet.
 fn effective(config: &Config) -> Result<Learned> {
     let path = file::path(&config.state);
-    let mut baseline = Baseline::new(config.learning);
+    let mut baseline = Baseline::new(config.baseline.measure());
     match fs::metadata(&path) {
         Ok(_) => baseline.hear(&Tidings::Learned(file::read(&path)?)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

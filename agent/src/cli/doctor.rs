@@ -11,7 +11,7 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use super::{NodeArgs, load_rules, to_stdout};
+use super::{NodeArgs, configuration, load_rules, to_stdout};
 use crate::{
     config::Config,
     run::answers,
@@ -39,7 +39,7 @@ Examples:
 impl DoctorArgs {
     /// Looks and tells.
     pub(super) fn execute(self) -> Result<ExitCode> {
-        let config = self.node.config()?;
+        let config = configuration(&self.node.layers()?)?;
         let mut report = Report::default();
         report.say("ok", "kernel", kernel_version());
         let sensors = sensors(&config, &mut report);
@@ -75,7 +75,7 @@ fn kernel_version() -> String {
 
 /// Loads and attaches every sensor for a moment: what a kernel can do is tried, never read off its version.
 fn sensors(config: &Config, report: &mut Report) -> Result<()> {
-    let kernel = Kernel::attach(Some(config.ring_bytes)).inspect_err(|_| {
+    let kernel = Kernel::attach(Some(config.ring_size)).inspect_err(|_| {
         report.say(
             "none",
             "sensors",
@@ -88,7 +88,7 @@ fn sensors(config: &Config, report: &mut Report) -> Result<()> {
         "ring",
         format_args!(
             "{} MiB between kernel and agent",
-            f64::from(config.ring_bytes) / f64::from(1 << 20)
+            f64::from(config.ring_size) / f64::from(1 << 20)
         ),
     );
     for state in &kernel.sensors {
@@ -113,7 +113,7 @@ fn sensors(config: &Config, report: &mut Report) -> Result<()> {
 
 fn runtimes(config: &Config, report: &mut Report) {
     let mut any = false;
-    for (name, socket) in &config.runtimes {
+    for (name, socket) in config.runtimes() {
         if answers(socket) {
             any = true;
             report.say("ok", name, socket.display());
@@ -139,7 +139,7 @@ fn memory(config: &Config, report: &mut Report) {
         let is_pid = |name: &std::ffi::OsStr| name.to_str().is_some_and(|name| name.parse::<u32>().is_ok());
         entries.flatten().filter(|entry| is_pid(&entry.file_name())).count()
     });
-    let ring = config.ring_bytes >> 20;
+    let ring = config.ring_size >> 20;
     report.say(
         "ok",
         "memory",

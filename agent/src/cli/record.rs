@@ -16,7 +16,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 use tracing::info;
 
-use super::NodeArgs;
+use super::{NodeArgs, configuration};
 use crate::{
     event::recorded::write_event,
     run::{Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
@@ -43,7 +43,7 @@ Examples:
 impl RecordArgs {
     /// Records until it is told to end.
     pub(super) fn execute(self) -> Result<ExitCode> {
-        let config = self.node.config()?;
+        let config = configuration(&self.node.layers()?)?;
         let mut output = open(&self.file)?;
         let (failed, mut failures) = mpsc::channel(1);
         let file = self.file.clone();

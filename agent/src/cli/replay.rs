@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 
-use super::{AlertArgs, RulesArgs, exit_code, finish, load_rules, parse_level};
+use super::{AlertArgs, RulesArgs, configuration, exit_code, finish, load_rules, open_sinks, parse_level};
 use crate::{
     alert::Level,
     event::{Event, recorded::event_from_line},
@@ -71,11 +71,13 @@ impl ReplayArgs {
     /// Replays. Alerts go to standard output, a summary to standard error.
     pub(super) fn execute(self) -> Result<ExitCode> {
         let Kind::Events = self.source;
-        let config = self.alerts.apply(self.rules.config()?);
+        let mut layers = self.rules.layers()?;
+        self.alerts.add_to(&mut layers);
+        let config = configuration(&layers)?;
         let Loaded { rules, .. } = load_rules(&config.rules);
-        let (log, sinks) = self.alerts.open(&config)?;
+        let (log, sinks) = open_sinks(&config, &config.output.only_stdout(), None)?;
         let judge = Judge::new(rules, config.dedup, Arc::clone(&log), config.min_level, None);
-        let entrance = Entrance::new(None).learning(config.learning);
+        let entrance = Entrance::new(None).learning(config.baseline.measure());
         let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)));
         let (mut counts, mut taught) = (Counts::default(), Counts::default());
         for file in &self.history {

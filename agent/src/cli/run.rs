@@ -15,7 +15,7 @@ use clap::Args;
 use tokio::{sync::mpsc, time::timeout};
 use tracing::{info, warn};
 
-use super::{AlertArgs, NodeArgs, finish, load_rules};
+use super::{AlertArgs, NodeArgs, configuration, finish, load_rules, open_sinks};
 use crate::{
     run::{Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
     sources::{
@@ -48,10 +48,12 @@ const LAST_COPY: Duration = Duration::from_secs(5);
 impl RunArgs {
     /// Runs the agent until it is told to end.
     pub(super) fn execute(self) -> Result<ExitCode> {
-        let config = self.alerts.apply(self.node.config()?);
+        let mut layers = self.node.layers()?;
+        self.alerts.add_to(&mut layers);
+        let config = configuration(&layers)?;
         let Loaded { rules, in_force, .. } = load_rules(&config.rules);
         let (events, received) = channel();
-        let (log, sinks) = self.alerts.open_configured(&config, &events)?;
+        let (log, sinks) = open_sinks(&config, &config.output, Some(&events))?;
         let sensors = Sensors::attach(&config)?;
         let (attached, count) = (sensors.attached(), rules.iter().count());
         let ended = runtime()?.block_on(async {
@@ -61,9 +63,9 @@ impl RunArgs {
             tokio::spawn(watch_rules(config.rules.clone(), in_force, reloaded));
             let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
             let (keeper, kept) = start_keeper(&config, &events);
-            let entrance = Entrance::new(Some(helpers.files)).learning(config.learning);
-            let mut stream =
-                Stream::new(entrance, Last::Judge(Box::new(judge))).kept_by(keeper, config.keep_every.unsigned_abs());
+            let entrance = Entrance::new(Some(helpers.files)).learning(config.baseline.measure());
+            let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)))
+                .kept_by(keeper, config.baseline.keep_every.unsigned_abs());
             stream.carry(baseline::load(&config.state).into_iter().collect());
             stream.carry(first_tidings(&config));
             let Started { first, blind } = sensors.start(&events, Arc::clone(&stop))?;

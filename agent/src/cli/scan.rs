@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{AlertArgs, NodeArgs, exit_code, finish, load_rules, parse_level};
+use super::{AlertArgs, NodeArgs, configuration, exit_code, finish, load_rules, open_sinks, parse_level};
 use crate::{
     alert::Level,
     event::Event,
@@ -46,9 +46,11 @@ const LONGEST: Duration = Duration::from_secs(10);
 impl ScanArgs {
     /// Scans.
     pub(super) fn execute(self) -> Result<ExitCode> {
-        let config = self.alerts.apply(self.node.config()?);
+        let mut layers = self.node.layers()?;
+        self.alerts.add_to(&mut layers);
+        let config = configuration(&layers)?;
         let Loaded { rules, .. } = load_rules(&config.rules);
-        let (log, sinks) = self.alerts.open(&config)?;
+        let (log, sinks) = open_sinks(&config, &config.output.only_stdout(), None)?;
         if !rustix::process::geteuid().is_root() {
             warn!("not root: of other users' processes only names and arguments are seen, and no sockets");
         }
@@ -57,7 +59,7 @@ impl ScanArgs {
             let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);
             let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
-            let entrance = Entrance::new(Some(helpers.files)).learning(config.learning);
+            let entrance = Entrance::new(Some(helpers.files)).learning(config.baseline.measure());
             let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)));
             stream.carry(baseline::load(&config.state).into_iter().collect());
             stream.carry(first_tidings(&config));

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AlertArgs, RulesArgs, load_rules, log};
+use super::{AlertArgs, RulesArgs, alert_log, configuration, load_rules};
 use crate::{
     alert::{Level, log::Wanted},
     event::{Event, Health, Kind},
@@ -35,9 +35,11 @@ It opens the outputs itself: an agent that runs is neither needed nor disturbed.
 impl SelftestArgs {
     /// Sends it. The alert goes to the outputs, how they fared to standard error.
     pub(super) fn execute(self) -> Result<ExitCode> {
-        let config = self.alerts.apply(self.rules.config()?);
+        let mut layers = self.rules.layers()?;
+        self.alerts.add_to(&mut layers);
+        let config = configuration(&layers)?;
         let Loaded { rules, .. } = load_rules(&config.rules);
-        let log = log(&config)?;
+        let log = alert_log(&config)?;
         let mut reader = log.reader(Wanted::ALL);
         let judge = Judge::new(
             rules,
@@ -54,9 +56,7 @@ impl SelftestArgs {
             .first()
             .context("the rule health-selftest is switched off")?;
 
-        let mut outputs = config.outputs;
-        outputs.stdout.form = self.alerts.format.or(outputs.stdout.form);
-        let outcomes = selftest::deliver(&outputs, &Arc::new(Host::detect()), alert)?;
+        let outcomes = selftest::deliver(&config.output, &Arc::new(Host::detect()), alert)?;
         let mut code = ExitCode::SUCCESS;
         for outcome in outcomes {
             match outcome.result {

@@ -13,14 +13,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use documented::{Documented, DocumentedFields};
+use jiff::SignedDuration;
 use rustix::fs::OFlags;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{
-    Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink,
-    settings::{at_least, parsed, parsed_if_given, time},
+use super::{Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink, settings::at_least};
+use crate::{
+    alert::{Alert, Level},
+    config::values,
 };
-use crate::alert::{Alert, Level};
 
 /// Its row in the table.
 pub(super) const SINK: Row = Row {
@@ -29,58 +31,61 @@ pub(super) const SINK: Row = Row {
     open,
 };
 
-/// `[output.file]`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Settings {
-    /// Where it stands: an absolute path. Only root can read what the agent creates.
-    pub path: PathBuf,
-    /// The form of the alerts: `ocsf`, `falco` or `pretty`.
-    #[serde(default = "default_form", deserialize_with = "parsed")]
-    pub form: Format,
-    /// The lowest level that goes there; without it all that is reported.
-    #[serde(default, deserialize_with = "parsed_if_given")]
-    pub min_level: Option<Level>,
-    /// What would grow beyond so many MiB is rotated.
-    #[serde(default = "default_max_mib")]
+/// A file that rotates, and that others such as logrotate may rotate instead (docs/outputs.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct FileSettings {
+    /// Its absolute path; empty: there is none. Only root can read what is created there.
+    #[serde(with = "values::optional_path")]
+    pub path: Option<PathBuf>,
+    /// The form: ocsf, falco or pretty.
+    #[serde(with = "values::text")]
+    pub format: Format,
+    /// The lowest level that goes there, of what is reported at all.
+    #[serde(with = "values::text")]
+    pub min_level: Level,
+    /// It is rotated before it grows beyond so many MiB …
+    #[serde(deserialize_with = "values::within::<1, 1_000_000, _, _>")]
     pub max_mib: u32,
-    /// What is older is rotated before the next alert; 0s: however old.
-    #[serde(default, deserialize_with = "time")]
-    pub max_age: Duration,
-    /// So many rotated files are kept, as `PATH.1`, which is the latest, `PATH.2` and so on.
-    #[serde(default = "default_keep")]
+    /// … and before the first alert that comes when it is so old; 0: however old.
+    #[serde(with = "values::duration")]
+    pub max_age: SignedDuration,
+    /// So many rotated files are kept: `PATH.1` is the latest, `PATH.2` the one before it.
+    #[serde(deserialize_with = "values::within::<0, 1000, _, _>")]
     pub keep: u32,
 }
 
-fn default_form() -> Format {
-    Format::Ocsf
-}
-
-fn default_max_mib() -> u32 {
-    100
-}
-
-fn default_keep() -> u32 {
-    5
+impl Default for FileSettings {
+    fn default() -> Self {
+        Self {
+            path: None,
+            format: Format::Ocsf,
+            min_level: Level::Informational,
+            max_mib: 100,
+            max_age: SignedDuration::ZERO,
+            keep: 5,
+        }
+    }
 }
 
 fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
-    let sinks = outputs.file.iter().map(|settings| {
-        let path = &settings.path;
-        ensure!(path.is_absolute(), "path: {} is not absolute", path.display());
-        ensure!(path.file_name().is_some(), "path: {} names no file", path.display());
-        ensure!(settings.max_mib > 0, "max-mib: at least 1");
-        let limits = Limits {
-            bytes: u64::from(settings.max_mib) << 20,
-            age: Some(settings.max_age).filter(|age| !age.is_zero()),
-            keep: settings.keep,
-        };
-        Ok(Opened {
-            wanted: at_least(settings.min_level),
-            sink: Box::new(Rotating::new(path, limits, Formatter::plain(settings.form, host))),
-        })
-    });
-    sinks.collect()
+    let settings = &outputs.file;
+    let Some(path) = &settings.path else {
+        return Ok(Vec::new());
+    };
+    let shown = path.display();
+    ensure!(path.is_absolute(), "output.file.path: {shown} is not absolute");
+    ensure!(path.file_name().is_some(), "output.file.path: {shown} names no file");
+    let limits = Limits {
+        bytes: u64::from(settings.max_mib) << 20,
+        age: Some(settings.max_age.unsigned_abs()).filter(|age| !age.is_zero()),
+        keep: settings.keep,
+    };
+    Ok(vec![Opened {
+        name: SINK.name,
+        wanted: at_least(settings.min_level),
+        sink: Box::new(Rotating::new(path, limits, Formatter::plain(settings.format, host))),
+    }])
 }
 
 /// When a file is rotated.

@@ -13,16 +13,20 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
+use documented::{Documented, DocumentedFields};
+use serde::{Deserialize, Serialize};
 
 use self::native::Entry;
 use super::{
-    Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink, facts,
-    settings::{at_least, parsed_if_given},
+    Failure, Formatter, Host, Opened, Outputs, Row, Sink, facts,
+    settings::{FormatOrNone, at_least},
     summary::Summary,
     visible::visible,
 };
-use crate::alert::{Alert, Level};
+use crate::{
+    alert::{Alert, Level},
+    config::values,
+};
 
 /// Its row in the table.
 pub(super) const SINK: Row = Row {
@@ -31,26 +35,29 @@ pub(super) const SINK: Row = Row {
     open,
 };
 
-/// `[output.journald]`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// The systemd journal, by its native protocol: `journalctl` can select by every fact of an alert (docs/outputs.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Settings {
+pub struct JournaldSettings {
+    /// Whether alerts go there.
+    pub enabled: bool,
     /// The journal's socket.
     pub socket: PathBuf,
-    /// Has each entry carry the whole alert as well, in the field `TOCSIN_ALERT`: `ocsf` or `falco`.
-    #[serde(deserialize_with = "parsed_if_given")]
-    pub form: Option<Format>,
-    /// The lowest level that goes there; without it all that is reported.
-    #[serde(deserialize_with = "parsed_if_given")]
-    pub min_level: Option<Level>,
+    /// The form of the whole alert, in the field `TOCSIN_ALERT`: ocsf or falco; none: only a field for each fact.
+    #[serde(with = "values::text")]
+    pub format: FormatOrNone,
+    /// The lowest level that goes there, of what is reported at all.
+    #[serde(with = "values::text")]
+    pub min_level: Level,
 }
 
-impl Default for Settings {
+impl Default for JournaldSettings {
     fn default() -> Self {
         Self {
+            enabled: false,
             socket: "/run/systemd/journal/socket".into(),
-            form: None,
-            min_level: None,
+            format: FormatOrNone(None),
+            min_level: Level::Informational,
         }
     }
 }
@@ -59,18 +66,21 @@ impl Default for Settings {
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
-    let sinks = outputs.journald.iter().map(|settings| {
-        Ok(Opened {
-            wanted: at_least(settings.min_level),
-            sink: Box::new(Journal {
-                path: settings.socket.clone(),
-                whole: settings.form.map(|form| Formatter::plain(form, host)),
-                socket: None,
-                pending: Vec::new(),
-            }),
-        })
-    });
-    sinks.collect()
+    let settings = &outputs.journald;
+    if !settings.enabled {
+        return Ok(Vec::new());
+    }
+    let FormatOrNone(whole) = settings.format;
+    Ok(vec![Opened {
+        name: SINK.name,
+        wanted: at_least(settings.min_level),
+        sink: Box::new(Journal {
+            path: settings.socket.clone(),
+            whole: whole.map(|format| Formatter::plain(format, host)),
+            socket: None,
+            pending: Vec::new(),
+        }),
+    }])
 }
 
 /// The sink.
@@ -165,7 +175,7 @@ fn field_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::samples;
+    use crate::{alert::samples, sinks::Format};
 
     #[test]
     fn an_entry_has_the_journals_own_fields_and_the_facts() {

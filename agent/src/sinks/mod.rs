@@ -39,7 +39,10 @@ use anyhow::{Context as _, ensure};
 use tokio::sync::Notify;
 
 use self::report::Report;
-pub use self::{host::Host, settings::Outputs};
+pub use self::{
+    host::Host,
+    settings::{Outputs, SECTIONS},
+};
 use crate::{
     alert::{
         Alert,
@@ -48,7 +51,7 @@ use crate::{
     sources,
 };
 
-/// Every kind of sink. A new one is a file, a row, and its settings in [`Outputs`].
+/// Every kind of sink. A new one is a file and a row, its settings a field of [`Outputs`] and a row of [`SECTIONS`].
 pub const SINKS: &[Row] = &[stdout::SINK, file::SINK, journald::SINK, syslog::SINK, webhook::SINK];
 
 /// A kind of sink.
@@ -58,12 +61,14 @@ pub struct Row {
     pub name: &'static str,
     /// Where it delivers to, in one line.
     pub meaning: &'static str,
-    /// Makes those that are configured. An error is in the configuration: what is merely out of reach is tried again.
+    /// Makes what is configured. An error is in the configuration: what is merely out of reach is tried again.
     pub open: fn(&Outputs, &Arc<Host>) -> anyhow::Result<Vec<Opened>>,
 }
 
 /// A sink, and what it is to be given.
 pub struct Opened {
+    /// The sink's name: that of its section.
+    pub name: &'static str,
     /// Which alerts.
     pub wanted: Wanted,
     /// The sink.
@@ -150,7 +155,7 @@ pub struct Handle {
 /// A sink on its thread.
 #[derive(Debug)]
 struct Running {
-    name: String,
+    name: &'static str,
     counters: Arc<Counters>,
     /// Its reader's number in the log.
     reader: usize,
@@ -159,8 +164,8 @@ struct Running {
 /// How a sink fares.
 #[derive(Clone, Copy, Debug)]
 pub struct Status<'a> {
-    /// Its name; the second of a kind is `webhook-2`.
-    pub name: &'a str,
+    /// Its name: that of its section.
+    pub name: &'static str,
     /// What it did so far.
     pub counters: &'a Counters,
     /// Alerts that it has not delivered yet.
@@ -176,43 +181,32 @@ const LOCAL_RESTS: (Duration, Duration) = (Duration::from_millis(50), Duration::
 /// The same for what is reached over a network: who cannot serve now is not to be pestered.
 const NETWORK_RESTS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// Opens the configured sinks, each with its name.
-pub fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<(String, Opened)>> {
+/// Opens the configured sinks.
+pub fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<Opened>> {
     let mut all = Vec::new();
     for row in SINKS {
-        let opened = (row.open)(outputs, host).with_context(|| format!("output {}", row.name))?;
-        for (index, opened) in opened.into_iter().enumerate() {
-            let name = match index {
-                0 => row.name.to_owned(),
-                _ => format!("{}-{}", row.name, index + 1),
-            };
-            all.push((name, opened));
-        }
+        all.extend((row.open)(outputs, host)?);
     }
     ensure!(!all.is_empty(), "every output is off: alerts would go nowhere");
     Ok(all)
 }
 
 /// Starts those sinks, each on its own thread. How they fare is told as events to `health`, as long as that is there.
-pub fn start(
-    opened: Vec<(String, Opened)>,
-    log: &Arc<Log>,
-    health: Option<&sources::Sender>,
-) -> anyhow::Result<Handle> {
+pub fn start(opened: Vec<Opened>, log: &Arc<Log>, health: Option<&sources::Sender>) -> anyhow::Result<Handle> {
     let gone = Arc::new(Notify::new());
     let living = Arc::new(AtomicUsize::new(opened.len()));
     let (running, ended) = mpsc::channel::<()>();
     let mut sinks = Vec::new();
-    for (name, Opened { wanted, mut sink }) in opened {
+    for Opened { name, wanted, mut sink } in opened {
         let mut reader = log.reader(wanted);
         let counters = Arc::new(Counters::default());
         sinks.push(Running {
-            name: name.clone(),
+            name,
             counters: Arc::clone(&counters),
             reader: reader.index(),
         });
         let (gone, living, running) = (Arc::clone(&gone), Arc::clone(&living), running.clone());
-        let mut report = Report::new(name.clone(), counters, health);
+        let mut report = Report::new(name, counters, health);
         thread::Builder::new()
             .name(format!("sink-{name}"))
             .spawn(move || {
@@ -245,7 +239,7 @@ impl Handle {
     /// How each sink fares.
     pub fn status(&self) -> impl Iterator<Item = Status<'_>> {
         self.sinks.iter().map(|sink| Status {
-            name: &sink.name,
+            name: sink.name,
             counters: &sink.counters,
             waiting: self.log.waiting(sink.reader) as u64 + sink.counters.in_hand.load(Ordering::Relaxed),
         })
@@ -253,14 +247,14 @@ impl Handle {
 
     /// Closes the log and lets the sinks deliver what is in it, until `deadline`. Gives those that had not by then, and
     /// how many alerts each; a sink whose reader has gone misses none.
-    pub fn finish(self, deadline: Instant) -> Vec<(String, u64)> {
+    pub fn finish(self, deadline: Instant) -> Vec<(&'static str, u64)> {
         self.log.close();
         // Nothing is ever sent: the wait ends when the last sink drops its end.
         let _ended_or_late = self
             .ended
             .recv_timeout(deadline.saturating_duration_since(Instant::now()));
         let late = self.status().filter(|sink| sink.waiting > 0);
-        late.map(|sink| (sink.name.to_owned(), sink.waiting)).collect()
+        late.map(|sink| (sink.name, sink.waiting)).collect()
     }
 }
 

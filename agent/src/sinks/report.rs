@@ -26,7 +26,7 @@ const LOSSES_TOLD: Duration = Duration::from_mins(1);
 /// Tells how one sink fares.
 #[derive(Debug)]
 pub(super) struct Report {
-    name: String,
+    name: &'static str,
     counters: Arc<Counters>,
     /// Does not keep the stream alive.
     health: Option<WeakSender<Vec<Event>>>,
@@ -38,7 +38,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(name: String, counters: Arc<Counters>, health: Option<&sources::Sender>) -> Self {
+    pub(super) fn new(name: &'static str, counters: Arc<Counters>, health: Option<&sources::Sender>) -> Self {
         Self {
             name,
             counters,
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn an_outage_is_told_once_and_its_end_too() {
         let (sender, mut events) = mpsc::channel(16);
-        let mut report = Report::new("webhook".into(), Arc::default(), Some(&sender));
+        let mut report = Report::new("webhook", Arc::default(), Some(&sender));
         report.failed(&anyhow!("refused"));
         report.works();
         assert_eq!(told(&mut events), [], "one failure is none");
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn losses_are_all_counted_and_seldom_told() {
         let (sender, mut events) = mpsc::channel(16);
-        let mut report = Report::new("webhook".into(), Arc::default(), Some(&sender));
+        let mut report = Report::new("webhook", Arc::default(), Some(&sender));
         for count in [0, 3, 0, 4, 5] {
             report.lost(count, "too slow");
         }
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_report_keeps_no_stream_alive() {
         let (sender, mut events) = mpsc::channel(1);
-        let mut report = Report::new("file".into(), Arc::default(), Some(&sender));
+        let mut report = Report::new("file", Arc::default(), Some(&sender));
         drop(sender);
         assert!(events.blocking_recv().is_none());
         report.gone(&anyhow!("it ends"));

@@ -9,7 +9,7 @@ use crate::alert::Alert;
 #[derive(Debug)]
 pub struct Outcome {
     /// Its name.
-    pub name: String,
+    pub name: &'static str,
     /// What went wrong.
     pub result: anyhow::Result<()>,
 }
@@ -17,7 +17,7 @@ pub struct Outcome {
 /// Delivers the alert through each configured sink, whatever its least level is, and does not try again.
 pub fn deliver(outputs: &Outputs, host: &Arc<Host>, alert: &Arc<Alert>) -> anyhow::Result<Vec<Outcome>> {
     let opened = open(outputs, host)?;
-    let outcomes = opened.into_iter().map(|(name, Opened { mut sink, .. })| {
+    let outcomes = opened.into_iter().map(|Opened { name, mut sink, .. }| {
         let delivered = sink.deliver(std::slice::from_ref(alert)).and_then(|()| sink.confirm());
         Outcome {
             name,

@@ -1,138 +1,103 @@
-//! The section `[output]` of the configuration: which sinks there are, each with the settings of its own file.
+//! The sections `[output.…]` of the configuration: which sinks there are, each with the settings of its own file.
 
-use std::{fmt, fs, marker::PhantomData, path::Path, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
-use anyhow::{Context as _, Result, ensure};
-use serde::{
-    Deserialize, Deserializer,
-    de::{
-        Error, MapAccess, SeqAccess, Visitor,
-        value::{MapAccessDeserializer, SeqAccessDeserializer},
-    },
-};
+use serde::{Deserialize, Serialize};
 
-use super::{file, journald, stdout, syslog, webhook};
+use super::{Format, file, journald, stdout, syslog, webhook};
 use crate::{
     alert::{Level, log::Wanted},
-    config::duration,
+    config::definition::Section,
 };
 
-/// Where alerts go. Standard output takes them unless it is switched off, the others where they are configured; each of
-/// these can be given several times (`[[output.webhook]]`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// The sections of the outputs' settings.
+pub const SECTIONS: &[Section] = &[
+    Section::of::<stdout::StdoutSettings>("output.stdout"),
+    Section::of::<file::FileSettings>("output.file"),
+    Section::of::<journald::JournaldSettings>("output.journald"),
+    Section::of::<syslog::SyslogSettings>("output.syslog"),
+    Section::of::<webhook::WebhookSettings>("output.webhook"),
+    Section::of::<webhook::WebhookSettings>("output.webhook-2"),
+];
+
+/// Where alerts go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Outputs {
     /// Standard output.
-    pub stdout: stdout::Settings,
-    /// Files that rotate.
-    #[serde(deserialize_with = "one_or_many")]
-    pub file: Vec<file::Settings>,
+    pub stdout: stdout::StdoutSettings,
+    /// A file that rotates.
+    pub file: file::FileSettings,
     /// The systemd journal.
-    #[serde(deserialize_with = "one_or_many")]
-    pub journald: Vec<journald::Settings>,
-    /// Syslog receivers.
-    #[serde(deserialize_with = "one_or_many")]
-    pub syslog: Vec<syslog::Settings>,
-    /// HTTP receivers.
-    #[serde(deserialize_with = "one_or_many")]
-    pub webhook: Vec<webhook::Settings>,
+    pub journald: journald::JournaldSettings,
+    /// A syslog receiver.
+    pub syslog: syslog::SyslogSettings,
+    /// An HTTP receiver.
+    pub webhook: webhook::WebhookSettings,
+    /// Another one.
+    #[serde(rename = "webhook-2")]
+    pub webhook_2: webhook::WebhookSettings,
 }
 
-/// Most alerts that may wait for a sink whose other side is slow.
+impl Outputs {
+    /// Standard output alone, for commands that report what they were asked to look at.
+    #[must_use]
+    pub fn only_stdout(&self) -> Self {
+        let stdout = stdout::StdoutSettings {
+            enabled: true,
+            ..self.stdout.clone()
+        };
+        Self {
+            stdout,
+            ..Self::default()
+        }
+    }
+}
+
+/// Alerts that wait for a receiver unless it is configured.
 pub(super) const QUEUE: usize = 4096;
 
-/// Longer secrets are files of something else.
-const LONGEST_SECRET: u64 = 4096;
-
 /// What a sink on this node is given: it only has to keep up with the log.
-pub(super) fn at_least(min_level: Option<Level>) -> Wanted {
+pub(super) fn at_least(min_level: Level) -> Wanted {
     Wanted {
-        min_level: min_level.unwrap_or(Wanted::ALL.min_level),
+        min_level,
         ..Wanted::ALL
     }
 }
 
-/// What a sink with a queue of its own is given.
-pub(super) fn queued(min_level: Option<Level>, queue: usize) -> Result<Wanted> {
-    let most = Wanted::ALL.queue;
-    ensure!((1..=most).contains(&queue), "queue: {queue} is not from 1 to {most}");
-    Ok(Wanted {
-        queue,
-        ..at_least(min_level)
-    })
+/// The form of the whole alert where an output has another one anyway; `None`: not the whole alert.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FormatOrNone(pub Option<Format>);
+
+impl fmt::Display for FormatOrNone {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.0.map_or("none", Format::name))
+    }
 }
 
-/// A secret that stands in a file of its own, without the line's end.
-pub(super) fn secret(file: &Path) -> Result<Vec<u8>> {
-    let context = || format!("cannot read {}", file.display());
-    let size = fs::metadata(file).with_context(context)?.len();
-    ensure!(size <= LONGEST_SECRET, "{} is no secret: {size} bytes", file.display());
-    let mut secret = fs::read(file).with_context(context)?;
-    secret.truncate(secret.trim_ascii_end().len());
-    ensure!(!secret.is_empty(), "{} is empty", file.display());
-    Ok(secret)
-}
+impl FromStr for FormatOrNone {
+    type Err = String;
 
-/// A value that is written as a text.
-pub(super) fn parsed<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-where
-    T: FromStr<Err: fmt::Display>,
-    D: Deserializer<'de>,
-{
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(D::Error::custom)
-}
-
-/// The same for one that has no default.
-pub(super) fn parsed_if_given<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    T: FromStr<Err: fmt::Display>,
-    D: Deserializer<'de>,
-{
-    parsed(deserializer).map(Some)
-}
-
-/// A length of time such as `36h`.
-pub(super) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let time = duration(&text).map_err(D::Error::custom)?;
-    Ok(time.unsigned_abs())
-}
-
-/// A table, or an array of tables.
-fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct OneOrMany<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-            out.write_str("a table or an array of tables")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Vec<T>, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(table)).map(|one| vec![one])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, tables: A) -> Result<Vec<T>, A::Error> {
-            Vec::deserialize(SeqAccessDeserializer::new(tables))
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name.parse() {
+            Ok(format @ (Format::Ocsf | Format::Falco)) => Ok(Self(Some(format))),
+            _ if name == "none" => Ok(Self(None)),
+            _ => Err(format!("{name} is not possible here: none, ocsf or falco")),
         }
     }
-
-    deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
     use super::*;
-    use crate::sinks::{Format, open};
+    use crate::sinks::open;
 
-    fn names(text: &str) -> Result<Vec<String>, String> {
+    fn names(text: &str) -> Result<Vec<&'static str>, String> {
         let outputs: Outputs = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         let opened = open(&outputs, &Arc::default()).map_err(|error| format!("{error:#}"))?;
-        Ok(opened.into_iter().map(|(name, _)| name).collect())
+        Ok(opened.into_iter().map(|opened| opened.name).collect())
     }
 
     #[test]
@@ -140,46 +105,45 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("secret");
         fs::write(&secret, "0123456789abcdef\n").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
         let text = format!(
-            "[file]\npath = '/x'\nform = 'falco'\nmin-level = 'high'\nmax-age = '1d'\n[journald]\n\
+            "[file]\npath = '/x'\nformat = 'falco'\nmin-level = 'high'\nmax-age = '1d'\n[journald]\nenabled = true\n\
              [syslog]\naddress = 'tcp://[::1]:601'\n\
-             [[webhook]]\nurl = 'http://127.0.0.1:2801/'\nform = 'falco'\nsecret-file = '{}'\n\
-             [[webhook]]\nurl = 'http://siem.example/in?x=1'\n",
+             [webhook]\nurl = 'http://127.0.0.1:2801/'\nformat = 'falco'\nsecret-file = '{}'\n\
+             [webhook-2]\nurl = 'http://siem.example/in?x=1'\n",
             secret.display()
         );
         let all = ["stdout", "file", "journald", "syslog", "webhook", "webhook-2"];
         assert_eq!(names(&text).unwrap(), all);
-        let outputs: Outputs = toml::from_str(&text).unwrap();
-        assert_eq!(
-            (outputs.file[0].form, outputs.file[0].min_level, outputs.file[0].max_age),
-            (Format::Falco, Some(Level::High), Duration::from_hours(24))
-        );
         assert_eq!(names("").unwrap(), ["stdout"]);
+        let outputs: Outputs = toml::from_str(&text).unwrap();
+        assert_eq!(open(&outputs.only_stdout(), &Arc::default()).unwrap().len(), 1);
     }
 
     #[test]
     fn what_makes_no_sense_is_refused_in_one_line() {
-        let empty = tempfile::NamedTempFile::new().unwrap();
-        let empty = format!("[webhook]\nurl='http://x/'\nsecret-file='{}'", empty.path().display());
         let cases = [
             (
                 "[stdout]\nenabled = false",
                 "every output is off: alerts would go nowhere",
             ),
-            ("[stdout]\nform = 'xml'", "xml is no format: ocsf, falco or pretty"),
+            ("[stdout]\nformat = 'xml'", "xml is no format: ocsf, falco or pretty"),
             ("[stdout]\nmin-level = 'loud'", "loud is no level"),
-            ("[file]", "missing field `path`"),
-            ("[file]\npath = 'alerts'", "output file: path: alerts is not absolute"),
-            ("[file]\npath = '/x'\nmax-mib = 0", "output file: max-mib: at least 1"),
+            ("[file]\npath = 'alerts'", "output.file.path: alerts is not absolute"),
+            ("[file]\npath = '/x'\nmax-mib = 0", "0 is not from 1 to "),
             ("[file]\npath = '/x'\nmax-age = 'old'", "old is no length of time"),
             ("[file]\npath = '/x'\nsize = 1", "unknown field `size`"),
             (
+                "[journald]\nformat = 'pretty'",
+                "pretty is not possible here: none, ocsf or falco",
+            ),
+            (
                 "[syslog]\naddress = 'logs:514'",
-                "output syslog: address: logs:514 is none of",
+                "output.syslog.address: logs:514 is none of",
             ),
             (
                 "[syslog]\naddress = 'tcp://logs'",
-                "output syslog: address: logs has no port",
+                "output.syslog.address: logs has no port",
             ),
             (
                 "[syslog]\naddress = 'tcp://logs:601'\nfacility = 'x'",
@@ -187,44 +151,37 @@ mod tests {
             ),
             (
                 "[syslog]\naddress = 'tcp://logs:601'\nca = '/x'",
-                "output syslog: ca is for tls:// only",
-            ),
-            (
-                "[syslog]\naddress = 'tls://logs:6514'\ncertificate = '/x'",
-                "output syslog: certificate and key-file go together",
+                "output.syslog.ca: for tls:// only",
             ),
             (
                 "[syslog]\naddress = 'tls://logs:6514'\nca = '/nonexistent'",
-                "output syslog: cannot read ca /nonexistent: ",
+                "output.syslog.ca: cannot read /nonexistent: ",
             ),
             (
                 "[webhook]\nurl = 'logs'",
-                "output webhook: url: not http:// or https:// with a host",
+                "output.webhook.url: not http:// or https:// with a host",
             ),
             (
-                "[webhook]\nurl = 'https://a:b@logs/'",
-                "output webhook: url: with a password in it: that belongs into token-file",
+                "[webhook-2]\nurl = 'https://a:b@logs/'",
+                "output.webhook-2.url: with a password in it: that belongs into token-file",
             ),
             (
                 "[webhook]\nurl = 'http://logs/'\ncertificate = '/x'\nkey-file = '/y'",
-                "output webhook: certificate is for https:// only",
+                "output.webhook.certificate: for https:// only",
+            ),
+            (
+                "[webhook]\nurl = 'http://logs/'\nformat = 'pretty'",
+                "output.webhook.format: pretty is for people: ocsf or falco",
             ),
             (
                 "[webhook]\nurl = 'http://logs/'\nsecret-file = '/nonexistent'",
-                "output webhook: secret-file: cannot read /nonexistent: No such file",
+                "output.webhook.secret-file: secret /nonexistent: cannot be read: No such file",
             ),
-            (&empty, "output webhook: secret-file: /"),
-            (
-                "[webhook]\nurl = 'http://logs/'\nqueue = 0",
-                "output webhook: queue: 0 is not from 1 to 16384",
-            ),
-            (
-                "webhook = 7",
-                "invalid type: integer `7`, expected a table or an array of tables",
-            ),
+            ("[webhook]\nurl = 'http://logs/'\nqueue = 0", "0 is not from 1 to 16384"),
         ];
         for (text, expected) in cases {
             let error = names(text).unwrap_err();
+            let error = error.trim();
             assert!(error.starts_with(expected) && !error.contains('\n'), "{text}: {error}");
         }
     }

@@ -1,21 +1,23 @@
 //! Standard output: the form that suits who reads it, one write a batch.
 
 use std::{
-    env,
+    env, fmt,
     fs::File,
     io::{self, ErrorKind, IsTerminal, Write},
     os::fd::AsFd,
+    str::FromStr,
     sync::Arc,
 };
 
 use anyhow::Context;
-use serde::Deserialize;
+use documented::{Documented, DocumentedFields};
+use serde::{Deserialize, Serialize};
 
-use super::{
-    Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink,
-    settings::{at_least, parsed_if_given},
+use super::{Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink, settings::at_least};
+use crate::{
+    alert::{Alert, Level},
+    config::values,
 };
-use crate::alert::{Alert, Level};
 
 /// Its row in the table.
 pub(super) const SINK: Row = Row {
@@ -24,26 +26,47 @@ pub(super) const SINK: Row = Row {
     open,
 };
 
-/// `[output.stdout]`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Standard output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Settings {
-    /// Whether alerts are written there.
+pub struct StdoutSettings {
+    /// Whether alerts go there.
     pub enabled: bool,
-    /// The form of the alerts: `ocsf`, `falco` or `pretty`; without it pretty on a terminal, else ocsf.
-    #[serde(deserialize_with = "parsed_if_given")]
-    pub form: Option<Format>,
-    /// The lowest level that goes there; without it all that is reported.
-    #[serde(deserialize_with = "parsed_if_given")]
-    pub min_level: Option<Level>,
+    /// The form: ocsf, falco or pretty; auto: pretty on a terminal, else ocsf.
+    #[serde(with = "values::text")]
+    pub format: FormatOrAuto,
+    /// The lowest level that goes there, of what is reported at all.
+    #[serde(with = "values::text")]
+    pub min_level: Level,
 }
 
-impl Default for Settings {
+impl Default for StdoutSettings {
     fn default() -> Self {
         Self {
             enabled: true,
-            form: None,
-            min_level: None,
+            format: FormatOrAuto(None),
+            min_level: Level::Informational,
+        }
+    }
+}
+
+/// A form, or `None` for what suits who reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormatOrAuto(pub Option<Format>);
+
+impl fmt::Display for FormatOrAuto {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.0.map_or("auto", Format::name))
+    }
+}
+
+impl FromStr for FormatOrAuto {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Self(None)),
+            _ => name.parse().map(Some).map(Self),
         }
     }
 }
@@ -58,9 +81,8 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<Opened>> {
     }
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    let format = settings
-        .form
-        .unwrap_or(if terminal { Format::Pretty } else { Format::Ocsf });
+    let FormatOrAuto(format) = settings.format;
+    let format = format.unwrap_or(if terminal { Format::Pretty } else { Format::Ocsf });
     let formatter = Formatter {
         format,
         host: Arc::clone(host),
@@ -73,6 +95,7 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<Opened>> {
         .try_clone_to_owned()
         .context("duplicating standard output")?;
     Ok(vec![Opened {
+        name: SINK.name,
         wanted: at_least(settings.min_level),
         sink: Box::new(Writer::new(formatter, File::from(out))),
     }])

@@ -7,18 +7,22 @@ mod connection;
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail, ensure};
-use serde::Deserialize;
+use documented::{Documented, DocumentedFields};
+use serde::{Deserialize, Serialize};
 
 use self::{
     connection::{Address, Connection},
     message::{Facility, Messages},
 };
 use super::{
-    Failure, Format, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink,
-    settings::{QUEUE, parsed, parsed_if_given, queued},
+    Failure, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink,
+    settings::{FormatOrNone, QUEUE},
     tls::TlsFiles,
 };
-use crate::alert::{Alert, Level};
+use crate::{
+    alert::{Alert, Level, log::Wanted},
+    config::values,
+};
 
 /// Its row in the table.
 pub(super) const SINK: Row = Row {
@@ -27,70 +31,84 @@ pub(super) const SINK: Row = Row {
     open,
 };
 
-/// `[output.syslog]`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Settings {
-    /// Where it listens: `unix:/dev/log`, `tcp://HOST:PORT` or `tls://HOST:PORT`.
+/// A syslog receiver, by RFC 5424 with structured data (docs/outputs.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct SyslogSettings {
+    /// Where it listens: `unix:/dev/log`, `tcp://HOST:PORT` or `tls://HOST:PORT`; empty: there is none.
     pub address: String,
-    /// The facility, such as `daemon`, `authpriv` or `local0`.
-    #[serde(default, deserialize_with = "parsed")]
+    /// The facility, such as daemon, authpriv or local0.
+    #[serde(with = "values::text")]
     pub facility: Facility,
-    /// Has the message be the whole alert: `ocsf` or `falco`. Without it the message is one line for people.
-    #[serde(default, deserialize_with = "parsed_if_given")]
-    pub form: Option<Format>,
-    /// The lowest level that goes there; without it all that is reported.
-    #[serde(default, deserialize_with = "parsed_if_given")]
-    pub min_level: Option<Level>,
-    /// So many alerts wait for a receiver that cannot be reached; beyond, the oldest are lost.
-    #[serde(default = "default_queue")]
+    /// The form of the message: ocsf or falco, which is the whole alert; none: one line for people.
+    #[serde(with = "values::text")]
+    pub format: FormatOrNone,
+    /// The lowest level that goes there, of what is reported at all.
+    #[serde(with = "values::text")]
+    pub min_level: Level,
+    /// So many alerts wait for a receiver that cannot be reached; beyond, the oldest are lost to it.
+    #[serde(deserialize_with = "values::within::<1, 16_384, _, _>")]
     pub queue: usize,
-    /// For `tls://`: certificates (PEM) of the authorities that are trusted; without it the node's own.
-    #[serde(default)]
+    /// For `tls://`: certificates (PEM) of the authorities that are trusted; empty: the node's own.
+    #[serde(with = "values::optional_path")]
     pub ca: Option<PathBuf>,
-    /// For `tls://`: the certificate (PEM) that is shown to the receiver.
-    #[serde(default)]
+    /// For `tls://`: the certificate (PEM) that is shown to the receiver; empty: none.
+    #[serde(with = "values::optional_path")]
     pub certificate: Option<PathBuf>,
-    /// The key (PEM) of that certificate.
-    #[serde(default)]
+    /// The file of that certificate's key (PEM).
+    #[serde(with = "values::optional_path")]
     pub key_file: Option<PathBuf>,
 }
 
-fn default_queue() -> usize {
-    QUEUE
+impl Default for SyslogSettings {
+    fn default() -> Self {
+        Self {
+            address: String::new(),
+            facility: Facility::default(),
+            format: FormatOrNone(None),
+            min_level: Level::Informational,
+            queue: QUEUE,
+            ca: None,
+            certificate: None,
+            key_file: None,
+        }
+    }
 }
 
 /// How long a receiver has to hang up on whom it does not know.
 const CONFIRMED: Duration = Duration::from_millis(500);
 
 fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
-    let sinks = outputs.syslog.iter().map(|settings| {
-        let files = TlsFiles::new(
-            settings.ca.as_ref(),
-            settings.certificate.as_ref(),
-            settings.key_file.as_ref(),
-        );
-        ensure!(
-            settings.form != Some(Format::Pretty),
-            "form: pretty has several lines; without form the message is one"
-        );
-        Ok(Opened {
-            wanted: queued(settings.min_level, settings.queue)?,
-            sink: Box::new(Syslog {
-                address: address(&settings.address, &files)?,
-                messages: Messages::new(settings.facility, settings.form, host),
-                connection: None,
-                pending: VecDeque::new(),
-            }),
-        })
-    });
-    sinks.collect()
+    let settings = &outputs.syslog;
+    if settings.address.is_empty() {
+        return Ok(Vec::new());
+    }
+    let files = TlsFiles {
+        section: "output.syslog",
+        ca: settings.ca.as_deref(),
+        certificate: settings.certificate.as_deref(),
+        key: settings.key_file.as_deref(),
+    };
+    let FormatOrNone(whole) = settings.format;
+    Ok(vec![Opened {
+        name: SINK.name,
+        wanted: Wanted {
+            min_level: settings.min_level,
+            queue: settings.queue,
+        },
+        sink: Box::new(Syslog {
+            address: address(&settings.address, &files)?,
+            messages: Messages::new(settings.facility, whole, host),
+            connection: None,
+            pending: VecDeque::new(),
+        }),
+    }])
 }
 
 fn address(text: &str, files: &TlsFiles<'_>) -> Result<Address> {
     let with_port = |address: &str| {
         let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        ensure!(port.is_some(), "address: {address} has no port");
+        ensure!(port.is_some(), "output.syslog.address: {address} has no port");
         Ok(address.to_owned())
     };
     if let Some(address) = text.strip_prefix("tls://") {
@@ -102,7 +120,7 @@ fn address(text: &str, files: &TlsFiles<'_>) -> Result<Address> {
     }
     match text.strip_prefix("unix:") {
         Some(path) if path.starts_with('/') => Ok(Address::Unix(path.into())),
-        _ => bail!("address: {text} is none of unix:/PATH, tcp://HOST:PORT and tls://HOST:PORT"),
+        _ => bail!("output.syslog.address: {text} is none of unix:/PATH, tcp://HOST:PORT and tls://HOST:PORT"),
     }
 }
 

@@ -45,7 +45,7 @@ fn check(
     alerts: &[Alert],
 ) -> (Vec<String>, anyhow::Result<()>, Arc<Counters>) {
     let log = Log::new(Redactor::off());
-    let mut reader = log.reader(settings::at_least(Some(min_level)));
+    let mut reader = log.reader(settings::at_least(min_level));
     for alert in alerts {
         log.append(alert.clone());
     }
@@ -53,7 +53,7 @@ fn check(
     let pipe = Pipe::default();
     pipe.failures.lock().unwrap().extend(failures.iter().rev());
     let counters = Arc::<Counters>::default();
-    let mut report = Report::new("stdout".into(), Arc::clone(&counters), None);
+    let mut report = Report::new("stdout", Arc::clone(&counters), None);
     let ended = delivery::run(&mut writer(&pipe), &mut reader, &mut report);
     let written = String::from_utf8(pipe.written.lock().unwrap().clone()).unwrap();
     let id = |line: &str| -> serde_json::Value { serde_json::from_str(line).expect("a whole line") };
@@ -128,12 +128,11 @@ impl Sink for Fickle {
 }
 
 fn started(sinks: Vec<Fickle>, log: &Arc<Log>) -> Handle {
-    let opened = sinks.into_iter().enumerate().map(|(number, sink)| {
-        let opened = Opened {
-            wanted: Wanted::ALL,
-            sink: Box::new(sink),
-        };
-        (format!("fickle-{number}"), opened)
+    let names = ["first", "second"].into_iter();
+    let opened = sinks.into_iter().zip(names).map(|(sink, name)| Opened {
+        name,
+        wanted: Wanted::ALL,
+        sink: Box::new(sink),
     });
     start(opened.collect(), log, None).unwrap()
 }
@@ -203,7 +202,7 @@ fn what_is_undelivered_at_the_end_is_told_by_sink() {
         log.append(alert);
     }
     let late = handle.finish(Instant::now() + Duration::from_millis(500));
-    assert_eq!(late, [("fickle-1".to_owned(), samples::all().len() as u64)]);
+    assert_eq!(late, [("second", samples::all().len() as u64)]);
 }
 
 #[test]
@@ -222,9 +221,10 @@ fn a_sink_that_panics_is_gone_and_the_others_stay() {
         ..Fickle::default()
     };
     let sinks: [Box<dyn Sink>; 2] = [Box::new(Broken), Box::new(good)];
-    let opened = sinks.into_iter().map(|sink| {
-        let wanted = Wanted::ALL;
-        ("a".to_owned(), Opened { wanted, sink })
+    let opened = sinks.into_iter().map(|sink| Opened {
+        name: "one",
+        wanted: Wanted::ALL,
+        sink,
     });
     let handle = start(opened.collect(), &log, None).unwrap();
     log.append(samples::exec());

@@ -1,9 +1,6 @@
 //! How sinks speak TLS: whom they trust, and who they say they are.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustls::{
@@ -12,9 +9,13 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+use crate::config::secret::Secret;
+
 /// Files in PEM that stand in a sink's settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct TlsFiles<'a> {
+    /// The section of the settings.
+    pub(super) section: &'static str,
     /// Certificates of the authorities that are trusted; without it the node's own.
     pub(super) ca: Option<&'a Path>,
     /// The certificate that is shown to the server …
@@ -23,51 +24,47 @@ pub(super) struct TlsFiles<'a> {
     pub(super) key: Option<&'a Path>,
 }
 
-impl<'a> TlsFiles<'a> {
-    pub(super) fn new(ca: Option<&'a PathBuf>, certificate: Option<&'a PathBuf>, key: Option<&'a PathBuf>) -> Self {
-        Self {
-            ca: ca.map(PathBuf::as_path),
-            certificate: certificate.map(PathBuf::as_path),
-            key: key.map(PathBuf::as_path),
-        }
-    }
-
+impl TlsFiles<'_> {
     /// Refuses files where nothing is encrypted: whoever names them believes that it is.
     pub(super) fn must_be_absent(&self, scheme: &str) -> Result<()> {
+        let section = self.section;
         for (name, file) in [
             ("ca", self.ca),
             ("certificate", self.certificate),
             ("key-file", self.key),
         ] {
-            ensure!(file.is_none(), "{name} is for {scheme} only");
+            ensure!(file.is_none(), "{section}.{name}: for {scheme} only");
         }
         Ok(())
     }
 
     /// Reads the files.
     pub(super) fn client(&self) -> Result<ClientConfig> {
+        let section = self.section;
         let roots = match self.ca {
-            Some(file) => roots_of(file)?,
-            None => roots_of_the_node()?,
+            Some(file) => roots_of(file).with_context(|| self.cannot_read("ca", file))?,
+            None => roots_of_the_node().with_context(|| format!("{section}.ca"))?,
         };
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots);
         match (self.certificate, self.key) {
             (None, None) => Ok(builder.with_no_client_auth()),
-            (Some(certificate), Some(key_file)) => {
-                let chain = certificates(certificate).with_context(|| cannot_read("certificate", certificate))?;
-                let key = PrivateKeyDer::from_pem_file(key_file).with_context(|| cannot_read("key-file", key_file))?;
+            (Some(file), Some(key_file)) => {
+                let chain = certificates(file).with_context(|| self.cannot_read("certificate", file))?;
+                let key = Secret::read(key_file).with_context(|| format!("{section}.key-file"))?;
+                let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes())
+                    .with_context(|| self.cannot_read("key-file", key_file))?;
                 let client = builder.with_client_auth_cert(chain, key);
-                client.with_context(|| format!("{} and {}", certificate.display(), key_file.display()))
+                client.with_context(|| format!("{section}: {} and {}", file.display(), key_file.display()))
             }
-            _ => bail!("certificate and key-file go together"),
+            _ => bail!("{section}: certificate and key-file go together"),
         }
     }
-}
 
-fn cannot_read(setting: &str, file: &Path) -> String {
-    format!("cannot read {setting} {}", file.display())
+    fn cannot_read(&self, setting: &str, file: &Path) -> String {
+        format!("{}.{setting}: cannot read {}", self.section, file.display())
+    }
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
@@ -77,10 +74,9 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
 }
 
 fn roots_of(file: &Path) -> Result<RootCertStore> {
-    let context = || cannot_read("ca", file);
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(file).with_context(context)? {
-        roots.add(certificate).with_context(context)?;
+    for certificate in certificates(file)? {
+        roots.add(certificate)?;
     }
     Ok(roots)
 }
@@ -88,6 +84,6 @@ fn roots_of(file: &Path) -> Result<RootCertStore> {
 fn roots_of_the_node() -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    ensure!(!roots.is_empty(), "this node trusts no authority: ca must name one");
+    ensure!(!roots.is_empty(), "this node trusts no authority, so one must be named");
     Ok(roots)
 }

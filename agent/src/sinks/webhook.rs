@@ -5,26 +5,33 @@
 mod client;
 mod signature;
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
+use documented::{Documented, DocumentedFields};
 use hyper::{
     Uri,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
 };
-use jiff::Timestamp;
-use serde::Deserialize;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use self::{
     client::{Answer, Client},
     signature::Key,
 };
 use super::{
-    Failure, Format, Formatter, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink,
-    settings::{QUEUE, parsed, parsed_if_given, queued, secret, time},
-    tls::TlsFiles,
+    Failure, Format, Formatter, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink, settings::QUEUE, tls::TlsFiles,
 };
-use crate::alert::{Alert, Level};
+use crate::{
+    alert::{Alert, Level, log::Wanted},
+    config::{secret::Secret, values},
+};
 
 /// Its row in the table.
 pub(super) const SINK: Row = Row {
@@ -33,58 +40,73 @@ pub(super) const SINK: Row = Row {
     open,
 };
 
-/// `[output.webhook]`
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Settings {
-    /// Where alerts are posted to: `https://` or `http://`.
+/// An HTTP receiver, such as a SIEM or falcosidekick: each alert is one request (docs/outputs.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct WebhookSettings {
+    /// Where alerts are posted to, `https://` or `http://`; empty: there is none.
+    #[serde(with = "values::concealed")]
     pub url: String,
-    /// The form of the alerts: `ocsf` or `falco`.
-    #[serde(default = "default_form", deserialize_with = "parsed")]
-    pub form: Format,
-    /// The lowest level that goes there; without it all that is reported.
-    #[serde(default, deserialize_with = "parsed_if_given")]
-    pub min_level: Option<Level>,
-    /// The file of the secret that requests are signed with; without it they are not.
-    #[serde(default)]
+    /// The form: ocsf or falco.
+    #[serde(with = "values::text")]
+    pub format: Format,
+    /// The lowest level that goes there, of what is reported at all.
+    #[serde(with = "values::text")]
+    pub min_level: Level,
+    /// The file of the secret that requests are signed with; empty: they are not signed.
+    #[serde(with = "values::optional_path")]
     pub secret_file: Option<PathBuf>,
-    /// The file of a token that requests bear (`Authorization: Bearer …`).
-    #[serde(default)]
+    /// The file of a token that requests bear (`Authorization: Bearer …`); empty: none.
+    #[serde(with = "values::optional_path")]
     pub token_file: Option<PathBuf>,
     /// How long one request may take as a whole.
-    #[serde(default = "default_timeout", deserialize_with = "time")]
-    pub timeout: Duration,
-    /// So many alerts wait for a receiver that cannot be reached; beyond, the oldest are lost.
-    #[serde(default = "default_queue")]
+    #[serde(with = "values::duration")]
+    pub timeout: SignedDuration,
+    /// So many alerts wait for a receiver that cannot be reached; beyond, the oldest are lost to it.
+    #[serde(deserialize_with = "values::within::<1, 16_384, _, _>")]
     pub queue: usize,
-    /// Certificates (PEM) of the authorities that are trusted; without it the node's own.
-    #[serde(default)]
+    /// Certificates (PEM) of the authorities that are trusted; empty: the node's own.
+    #[serde(with = "values::optional_path")]
     pub ca: Option<PathBuf>,
-    /// The certificate (PEM) that is shown to the receiver.
-    #[serde(default)]
+    /// The certificate (PEM) that is shown to the receiver; empty: none.
+    #[serde(with = "values::optional_path")]
     pub certificate: Option<PathBuf>,
-    /// The key (PEM) of that certificate.
-    #[serde(default)]
+    /// The file of that certificate's key (PEM).
+    #[serde(with = "values::optional_path")]
     pub key_file: Option<PathBuf>,
 }
 
-fn default_form() -> Format {
-    Format::Ocsf
-}
-
-fn default_timeout() -> Duration {
-    Duration::from_secs(10)
-}
-
-fn default_queue() -> usize {
-    QUEUE
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            format: Format::Ocsf,
+            min_level: Level::Informational,
+            secret_file: None,
+            token_file: None,
+            timeout: SignedDuration::from_secs(10),
+            queue: QUEUE,
+            ca: None,
+            certificate: None,
+            key_file: None,
+        }
+    }
 }
 
 fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
-    let sinks = outputs.webhook.iter().map(|settings| {
+    let all = [
+        ("webhook", "output.webhook", &outputs.webhook),
+        ("webhook-2", "output.webhook-2", &outputs.webhook_2),
+    ];
+    let configured = all.into_iter().filter(|(.., settings)| !settings.url.is_empty());
+    let sinks = configured.map(|(name, section, settings)| {
         Ok(Opened {
-            wanted: queued(settings.min_level, settings.queue)?,
-            sink: Box::new(Webhook::new(settings, host)?),
+            name,
+            wanted: Wanted {
+                min_level: settings.min_level,
+                queue: settings.queue,
+            },
+            sink: Box::new(Webhook::new(section, settings, host)?),
         })
     });
     sinks.collect()
@@ -127,26 +149,27 @@ impl Sink for Webhook {
 }
 
 impl Webhook {
-    fn new(settings: &Settings, host: &Arc<Host>) -> Result<Self> {
+    fn new(section: &'static str, settings: &WebhookSettings, host: &Arc<Host>) -> Result<Self> {
         ensure!(
-            settings.form != Format::Pretty,
-            "form: pretty is for people: ocsf or falco"
+            settings.format != Format::Pretty,
+            "{section}.format: pretty is for people: ocsf or falco"
         );
-        ensure!(!settings.timeout.is_zero(), "timeout: at least 1s");
+        ensure!(!settings.timeout.is_zero(), "{section}.timeout: at least 1s");
         let uri = settings.url.parse::<Uri>().ok();
         let uri = uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-        let uri = uri.context("url: not http:// or https:// with a host")?;
+        let uri = uri.with_context(|| format!("{section}.url: not http:// or https:// with a host"))?;
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         ensure!(
             !authority.contains('@'),
-            "url: with a password in it: that belongs into token-file"
+            "{section}.url: with a password in it: that belongs into token-file"
         );
         let receiver = format!("{}://{authority}", uri.scheme_str().unwrap_or_default());
-        let files = TlsFiles::new(
-            settings.ca.as_ref(),
-            settings.certificate.as_ref(),
-            settings.key_file.as_ref(),
-        );
+        let files = TlsFiles {
+            section,
+            ca: settings.ca.as_deref(),
+            certificate: settings.certificate.as_deref(),
+            key: settings.key_file.as_deref(),
+        };
         let tls = if uri.scheme_str() == Some("https") {
             Some(files.client()?)
         } else {
@@ -155,17 +178,16 @@ impl Webhook {
         };
         let mut headers = HeaderMap::new();
         if let Some(file) = &settings.token_file {
-            let bearer = [&b"Bearer "[..], &secret(file).context("token-file")?].concat();
-            let mut bearer = HeaderValue::from_bytes(&bearer).context("token-file: no token, which is one line")?;
-            bearer.set_sensitive(true);
+            let bearer = bearer(file).with_context(|| format!("{section}.token-file"))?;
             headers.insert(AUTHORIZATION, bearer);
         }
-        let key = settings.secret_file.as_deref().map(|file| Key::new(&secret(file)?));
+        let key = |file: &PathBuf| Key::new(Secret::read(file)?.expose().as_bytes());
+        let key = settings.secret_file.as_ref().map(key).transpose();
         Ok(Self {
-            client: Client::new(uri, headers, tls, settings.timeout)?,
+            client: Client::new(uri, headers, tls, settings.timeout.unsigned_abs())?,
             receiver,
-            formatter: Formatter::plain(settings.form, host),
-            key: key.transpose().context("secret-file")?,
+            formatter: Formatter::plain(settings.format, host),
+            key: key.with_context(|| format!("{section}.secret-file"))?,
             pending: None,
         })
     }
@@ -203,4 +225,12 @@ impl Webhook {
             Answer::NotNow(reason) => Err(Failure::Later(anyhow::anyhow!(reason).context(context))),
         }
     }
+}
+
+fn bearer(file: &Path) -> Result<HeaderValue> {
+    let token = Secret::read(file)?;
+    let mut bearer =
+        HeaderValue::try_from(format!("Bearer {}", token.expose())).context("no token, which is one line")?;
+    bearer.set_sensitive(true);
+    Ok(bearer)
 }

@@ -31,7 +31,7 @@ impl Address {
     pub(super) fn tls(address: String, config: ClientConfig) -> Result<Self> {
         let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let name = ServerName::try_from(host).context("address: no name that a certificate can have")?;
+        let name = ServerName::try_from(host).context("output.syslog.address: no name that a certificate can have")?;
         Ok(Self::Tls(address, name, Arc::new(config)))
     }
 }

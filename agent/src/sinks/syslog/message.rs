@@ -1,6 +1,11 @@
 //! A message by RFC 5424: a header, structured data with the facts that people search by, and a text.
 
-use std::{fmt::Write as _, process, str::FromStr, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    process,
+    str::FromStr,
+    sync::Arc,
+};
 
 use crate::{
     alert::{Alert, Level},
@@ -20,6 +25,12 @@ const FACILITIES: [&str; 24] = [
 impl Default for Facility {
     fn default() -> Self {
         Self(3)
+    }
+}
+
+impl fmt::Display for Facility {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(FACILITIES[usize::from(self.0)])
     }
 }
 

@@ -8,9 +8,16 @@ use std::{
 use super::*;
 use crate::alert::samples;
 
+const NO_FILES: TlsFiles<'static> = TlsFiles {
+    section: "output.syslog",
+    ca: None,
+    certificate: None,
+    key: None,
+};
+
 fn syslog(address: &str) -> Syslog {
     Syslog {
-        address: super::address(address, &TlsFiles::default()).unwrap(),
+        address: super::address(address, &NO_FILES).unwrap(),
         messages: Messages::new(Facility::default(), None, &Arc::default()),
         connection: None,
         pending: VecDeque::new(),

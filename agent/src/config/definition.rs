@@ -1,0 +1,164 @@
+//! What can be set: every setting with its default and its meaning, told by the structures that parse them.
+
+use std::fmt::Write as _;
+
+use documented::{Documented, DocumentedFields};
+use strsim::normalized_damerau_levenshtein;
+
+use super::{Config, SECTIONS};
+use crate::sinks;
+
+/// A section of the file, and what its structure says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its name, such as `docker`; empty for what stands above all sections.
+    pub name: &'static str,
+    meaning: &'static str,
+    fields: &'static [&'static str],
+    meanings: &'static [&'static str],
+}
+
+/// Something that can be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its name with that of its section, such as `docker.socket`.
+    pub path: String,
+    /// Its default, or what it is set to, as TOML writes it.
+    pub value: String,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+impl Section {
+    /// The section that `T` parses.
+    pub const fn of<T: Documented + DocumentedFields>(name: &'static str) -> Self {
+        Self {
+            name,
+            meaning: T::DOCS,
+            fields: T::FIELD_NAMES,
+            meanings: T::FIELD_DOCS,
+        }
+    }
+
+    fn meaning_of(&self, key: &str) -> Option<&'static str> {
+        let at = self.fields.iter().position(|field| field.replace('_', "-") == key)?;
+        self.meanings.get(at).copied()
+    }
+}
+
+/// Every section, in the order of the file.
+fn sections() -> impl Iterator<Item = &'static Section> {
+    SECTIONS.iter().chain(sinks::SECTIONS)
+}
+
+/// Every setting with its default, in the order of the file.
+pub fn settings() -> Vec<Setting> {
+    settings_of(&Config::default())
+}
+
+/// Every setting with its value there. What is secret is not shown.
+pub fn settings_of(config: &Config) -> Vec<Setting> {
+    // What was parsed from TOML, or is a default, is written as TOML too.
+    let text = toml::to_string(config).unwrap_or_default();
+    let (mut settings, mut section) = (Vec::new(), String::new());
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = format!("{}.", name.trim_end_matches(']'));
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            let name = section.trim_end_matches('.');
+            let known = sections().find(|section| section.name == name);
+            settings.push(Setting {
+                path: format!("{section}{key}"),
+                value: value.to_owned(),
+                meaning: known.and_then(|section| section.meaning_of(key)).unwrap_or_default(),
+            });
+        }
+    }
+    settings
+}
+
+impl Setting {
+    /// The name of its section, and its own within.
+    pub fn split(&self) -> (&str, &str) {
+        self.path.rsplit_once('.').unwrap_or(("", &self.path))
+    }
+
+    /// The environment variable that sets it.
+    pub fn variable(&self) -> String {
+        format!("TOCSIN_{}", self.path.to_uppercase().replace(['.', '-'], "_"))
+    }
+
+    /// What its values are, by the one that it has.
+    pub fn kind(&self) -> &'static str {
+        match self.value.as_bytes() {
+            [b'"' | b'\'', ..] => "a text",
+            [b'[', ..] => "a list of texts",
+            [b't' | b'f', ..] => "true or false",
+            _ => "a number",
+        }
+    }
+}
+
+/// The known name that somebody may have meant.
+pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let likeness = |name: &str| {
+        let of_all = normalized_damerau_levenshtein(written, name);
+        // The right name in the wrong section.
+        let of_last = normalized_damerau_levenshtein(&last(written), &last(name)) * 0.9;
+        of_all.max(of_last)
+    };
+    let graded = known.map(|name| (likeness(name), name));
+    let (likeness, name) = graded.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (likeness >= 0.6).then_some(name)
+}
+
+/// The file that says the defaults, each with its meaning.
+pub fn default_file() -> String {
+    let mut file = String::from(
+        "# How tocsin works. Each line that begins with `#` and a name shows a default: remove the `#` to change it.\n\
+         # `tocsin config check` says what is wrong with this file, `tocsin config show` what is in force and why.\n",
+    );
+    let mut section = "";
+    for setting in settings() {
+        let (name, key) = setting.split();
+        if name != section {
+            let known = sections().find(|section| section.name == name);
+            section = known.map_or("", |section| section.name);
+            let meaning = known.map_or("", |section| section.meaning);
+            _ = write!(file, "\n\n{}\n[{name}]", comment(meaning));
+        }
+        _ = write!(file, "\n{}\n#{key} = {}\n", comment(setting.meaning), setting.value);
+    }
+    file
+}
+
+fn comment(text: &str) -> String {
+    text.lines()
+        .map(|line| format!("# {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The page of the documentation that lists every setting.
+pub fn page() -> String {
+    let mut page = String::from(include_str!("definition/page.md"));
+    let mut section = None;
+    for setting in settings() {
+        let (name, key) = setting.split();
+        if section.as_deref() != Some(name) {
+            let known = sections().find(|section| section.name == name);
+            let meaning = known.map_or("", |section| section.meaning).replace('\n', " ");
+            if name.is_empty() {
+                page.push_str("\n## Above all sections\n");
+            } else {
+                _ = write!(page, "\n## `[{name}]`\n\n{meaning}\n");
+            }
+            page.push_str("\n| setting | default | meaning |\n|---|---|---|\n");
+            section = Some(name.to_owned());
+        }
+        let meaning = setting.meaning.replace('\n', " ").replace('|', "\\|");
+        _ = writeln!(page, "| `{key}` | `{}` | {meaning} |", setting.value);
+    }
+    page
+}

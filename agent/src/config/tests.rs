@@ -1,0 +1,316 @@
+use std::{fs, path::Path};
+
+use jiff::SignedDuration;
+use tempfile::TempDir;
+use toml::Value;
+
+use super::{
+    definition::{Setting, default_file, page, settings, settings_of},
+    layers::{Layers, Origin, Problems},
+    *,
+};
+
+/// Layers with that file in a folder of its own.
+fn layers(folder: &TempDir, text: &str) -> Layers {
+    let file = folder.path().join("tocsin.toml");
+    fs::write(&file, text).unwrap();
+    Layers {
+        file: Some(file),
+        ..Layers::default()
+    }
+}
+
+fn read(text: &str) -> Config {
+    let folder = TempDir::new().unwrap();
+    layers(&folder, text).read().unwrap().config
+}
+
+/// Every problem of a file, without its folder.
+fn problems(text: &str) -> Vec<String> {
+    let folder = TempDir::new().unwrap();
+    let Problems(problems) = layers(&folder, text).read().unwrap_err();
+    let prefix = format!("{}/", folder.path().display());
+    problems
+        .iter()
+        .map(|problem| problem.to_string().replace(&prefix, ""))
+        .collect()
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    assert_eq!(read(""), Config::default());
+}
+
+#[test]
+fn every_setting_has_a_meaning_and_a_variable_of_its_own() {
+    let mut variables: Vec<_> = settings().iter().map(Setting::variable).collect();
+    for setting in settings() {
+        assert!(setting.meaning.ends_with(['.', '…']), "{setting:?}");
+    }
+    variables.sort();
+    variables.dedup();
+    assert_eq!(variables.len(), settings().len());
+    assert!(variables.contains(&"TOCSIN_DOCKER_SOCKET".to_owned()), "{variables:?}");
+}
+
+#[test]
+fn the_default_file_says_the_defaults() {
+    let file = default_file();
+    assert_eq!(read(&file), Config::default(), "as it stands");
+    let set: String = file
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let folder = TempDir::new().unwrap();
+    let effective = layers(&folder, &set).read().unwrap();
+    assert_eq!(effective.config, Config::default(), "with each line in force");
+    for setting in settings() {
+        assert!(
+            matches!(effective.origin(&setting.path), Origin::File(..)),
+            "{}",
+            setting.path
+        );
+    }
+}
+
+#[test]
+fn the_page_is_made_from_the_definition() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    if written != page() {
+        fs::write(&file, page()).unwrap();
+        panic!("docs/configuration.md was out of date and is written anew: commit it");
+    }
+}
+
+#[test]
+fn settings_are_meant() {
+    let text = "min-level = 'high'\ndedup = 0\nring-size = '16MiB'\n[docker]\nsocket = '/x.sock'\nprobe = false\n";
+    let config = read(text);
+    assert_eq!(config.min_level, Level::High);
+    assert!(config.dedup.is_zero() && !config.docker.probe);
+    assert_eq!(config.ring_size, 16 << 20);
+    assert_eq!(
+        config.runtimes().collect::<Vec<_>>(),
+        [("docker", Path::new("/x.sock"))]
+    );
+    let text = "state = '/srv/tocsin'\ndocker.socket = ''\npodman.socket = '/p.sock'\n[baseline]\nlearning = '7d'\n\
+                minutes = 1\nkeep-every = '5s'\n";
+    let config = read(text);
+    assert_eq!(config.state, Path::new("/srv/tocsin"));
+    assert_eq!(
+        config.runtimes().collect::<Vec<_>>(),
+        [("podman", Path::new("/p.sock"))]
+    );
+    let expected = Learning {
+        duration: SignedDuration::from_hours(7 * 24),
+        minutes: 1,
+        containers: 2,
+    };
+    assert_eq!(config.baseline.measure(), expected);
+    assert_eq!(config.baseline.keep_every, SignedDuration::from_secs(5));
+}
+
+#[test]
+fn each_fault_is_a_line_with_its_place_and_what_was_expected() {
+    for (text, expected) in [
+        (
+            "\nmin-lvl = 'high'",
+            "2: min-lvl: there is no such setting; did you mean min-level?",
+        ),
+        (
+            "[dock]\nsocket = ''",
+            "1: dock: there is no such setting; did you mean docker?",
+        ),
+        (
+            "[docker]\nsokcet = ''",
+            "2: docker.sokcet: there is no such setting; did you mean docker.socket?",
+        ),
+        (
+            "probe = true",
+            "1: probe: there is no such setting; did you mean docker.probe?",
+        ),
+        ("xylophone = 1", "1: xylophone: there is no such setting"),
+        ("docker = 1", "1: docker: this is a section, not a setting"),
+        (
+            "min-level = 'loud'",
+            "1: min-level: loud is no level: informational, low, medium, high or critical",
+        ),
+        (
+            "ring-size = 3",
+            "1: ring-size: 3 is no power of two from 4KiB to 256MiB",
+        ),
+        (
+            "ring-size = '3MiB'",
+            "1: ring-size: 3MiB is no power of two from 4KiB to 256MiB",
+        ),
+        ("dedup = -1", "1: dedup: -1 is no length of time such as 90s, 36h or 7d"),
+        (
+            "baseline.learning = 'a week'",
+            "1: baseline.learning: a week is no length of time such as 90s, 36h or 7d",
+        ),
+        (
+            "baseline.learning = '1 month'",
+            "1: baseline.learning: 1 month is no length of time such as 90s, 36h or 7d",
+        ),
+        (
+            "baseline.containers = 0",
+            "1: baseline.containers: 0 is not from 1 to 16",
+        ),
+        (
+            "baseline.minutes = 'many'",
+            "1: baseline.minutes: expected a number, such as 3, but it is of the type string",
+        ),
+        (
+            "rules = 7",
+            "1: rules: expected a list of texts, such as [\"/etc/tocsin/rules.d\"], but it is of the type integer",
+        ),
+        (
+            "redact = 'no'",
+            "1: redact: expected true or false, such as true, but it is of the type string",
+        ),
+        (
+            "secrets = ['a', '(hunter2']",
+            "1: secrets: number 2 is no regular expression",
+        ),
+        ("[docker", "1: unclosed table, expected `]`"),
+        ("redact = true\nredact = false", "2: duplicate key"),
+    ] {
+        assert_eq!(problems(text), [format!("tocsin.toml:{expected}")], "{text}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_said() {
+    let found = problems("min-lvl = 'high'\nredact = 1\nstate = '/x'\n[baseline]\nminutes = 0\n");
+    assert_eq!(found.len(), 3, "{found:?}");
+}
+
+#[test]
+fn what_comes_later_wins_setting_by_setting() {
+    let folder = TempDir::new().unwrap();
+    let mut layers = layers(
+        &folder,
+        "min-level = 'high'\nrules = ['/a', '/b']\n[docker]\nsocket = '/file'\nprobe = false\n",
+    );
+    fs::create_dir(layers.folder()).unwrap();
+    let drop_in = |name: &str, text: &str| fs::write(layers.folder().join(name), text).unwrap();
+    drop_in("20-late.toml", "[docker]\nsocket = '/late'\n");
+    drop_in("10-early.toml", "rules = ['/c']\ndocker.socket = '/early'\n");
+    drop_in(".hidden.toml", "min-level = 'low'\n");
+    drop_in("notes.txt", "min-level = 'low'\n");
+    let effective = layers.read().unwrap();
+    assert_eq!(effective.config.min_level, Level::High);
+    assert_eq!(
+        effective.config.rules,
+        [Path::new("/c")],
+        "a list takes the place of a list"
+    );
+    assert_eq!(effective.config.docker.socket.as_deref(), Some(Path::new("/late")));
+    assert!(!effective.config.docker.probe);
+    assert_eq!(
+        effective.origin("docker.socket").to_string(),
+        format!("{}:2", layers.folder().join("20-late.toml").display())
+    );
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    layers.environment = vec![
+        variable("TOCSIN_DOCKER_SOCKET", "/environment"),
+        variable("TOCSIN_DOCKER_PROBE", "true"),
+        variable("TOCSIN_RULES", "['/d', '/e']"),
+        variable("TOCSIN_DEDUP", "90s"),
+    ];
+    layers.set("--docker-socket", "docker.socket", Value::String("/flag".into()));
+    let effective = layers.read().unwrap();
+    assert_eq!(effective.config.docker.socket.as_deref(), Some(Path::new("/flag")));
+    assert!(effective.config.docker.probe);
+    assert_eq!(effective.config.rules, [Path::new("/d"), Path::new("/e")]);
+    assert_eq!(effective.config.dedup, SignedDuration::from_secs(90));
+    for (path, expected) in [
+        ("docker.socket", "--docker-socket"),
+        ("docker.probe", "environment TOCSIN_DOCKER_PROBE"),
+        ("redact", "default"),
+    ] {
+        assert_eq!(effective.origin(path).to_string(), expected);
+    }
+}
+
+#[test]
+fn variables_are_checked_and_a_slip_is_a_warning() {
+    let with = |name: &str, value: &str| Layers {
+        file: Some("/dev/null".into()),
+        environment: vec![(name.to_owned(), value.to_owned())],
+        flags: Vec::new(),
+    };
+    let Problems(problems) = with("TOCSIN_REDACT", "perhaps").read().unwrap_err();
+    assert_eq!(
+        problems[0].to_string(),
+        "environment TOCSIN_REDACT: redact: expected true or false, such as true, but it is of the type string"
+    );
+    let warnings = |name: &str| with(name, "x").read().unwrap().warnings;
+    assert_eq!(
+        warnings("TOCSIN_MIN_LEVELS")[0].to_string(),
+        "environment TOCSIN_MIN_LEVELS: sets nothing; did you mean TOCSIN_MIN_LEVEL?"
+    );
+    for other in ["TOCSIN_LOG", "TOCSIN_FIXTURES", "TOCSIN_SKIPPED", "TOCSIN_SERVICE_PORT"] {
+        assert_eq!(warnings(other), [], "{other}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let folder = TempDir::new().unwrap();
+    let check = |file: &Path, expected: &str| {
+        let layers = Layers {
+            file: Some(file.to_owned()),
+            ..Layers::default()
+        };
+        let Problems(problems) = layers.read().unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(
+            problems[0].to_string(),
+            format!("{}: cannot be read: {expected}", file.display())
+        );
+    };
+    check(
+        &folder.path().join("none.toml"),
+        "No such file or directory (os error 2)",
+    );
+    check(folder.path(), "Is a directory (os error 21)");
+    let binary = folder.path().join("binary.toml");
+    fs::write(&binary, [0xff, 0xfe]).unwrap();
+    check(&binary, "stream did not contain valid UTF-8");
+    check(Path::new("/dev/zero"), "it has more than 1048576 bytes");
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let config = read("secrets = ['hunter2']\n");
+    let shown = settings_of(&config);
+    let secrets = shown.iter().find(|setting| setting.path == "secrets").unwrap();
+    assert_eq!(secrets.value, "[\"(not shown)\"]");
+    assert_eq!(config.secrets, ["hunter2"]);
+}
+
+#[test]
+fn lengths_of_time_and_sizes_are_written_as_they_are_read() {
+    for text in ["0s", "90s", "10m", "36h", "7d"] {
+        let config = read(&format!("dedup = '{text}'"));
+        let shown = settings_of(&config);
+        let dedup = shown.iter().find(|setting| setting.path == "dedup").unwrap();
+        assert_eq!(dedup.value, format!("\"{text}\""));
+    }
+    for (text, bytes) in [
+        ("4KiB", 4096),
+        ("8 MiB", 8 << 20),
+        ("256MiB", 1 << 28),
+        ("16384", 16384),
+    ] {
+        assert_eq!(values::parse_ring(text), Ok(bytes), "{text}");
+    }
+    for text in ["", "MiB", "8MB", "512MiB", "5000000000", "-4096", "2KiB"] {
+        assert!(values::parse_ring(text).is_err(), "{text}");
+    }
+}
