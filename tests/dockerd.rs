@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -101,6 +102,19 @@ impl Dockerd {
         WEB
     }
 
+    /// Makes of an image another one of that name, which does the same and has an id of its own.
+    pub(crate) fn derive(&self, image: &str, name: &str) {
+        let container = self.docker_ok(&["create", image, "true"]);
+        self.docker_ok(&[
+            "commit",
+            "--change",
+            &format!("LABEL made-for={name}"),
+            &container,
+            name,
+        ]);
+        self.docker_ok(&["rm", &container]);
+    }
+
     /// Runs `docker` with `arguments` against this daemon.
     pub(crate) fn docker(&self, arguments: &[&str]) -> Output {
         self.command("docker")
@@ -160,7 +174,7 @@ impl Dockerd {
 
     /// Where the daemon's API is.
     pub(crate) fn socket(&self) -> String {
-        self.folder.path().join("sock").display().to_string()
+        self.folder.path().join("docker.sock").display().to_string()
     }
 
     /// One of the daemon's companions (`docker`, `ctr`, `runc`, `openssl`), to be run on the host's network.
@@ -173,6 +187,52 @@ impl Dockerd {
         let mut command = self.command("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg(name);
         command
+    }
+
+    /// Asks the daemon's API itself, as programs do that have no client: gives the answer's body.
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> serde_json::Value {
+        let mut socket = UnixStream::connect(self.socket()).expect("the daemon listens");
+        let body = body.to_string();
+        let head = format!(
+            "POST {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.write_all((head + &body).as_bytes()).expect("the daemon reads");
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).expect("the daemon answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(head.starts_with("HTTP/1.0 20"), "{path}: {answer}");
+        serde_json::from_str(body).unwrap_or_default()
+    }
+
+    /// Writes an image into an archive, which is gone with the daemon.
+    pub(crate) fn save(&self, image: &str) -> PathBuf {
+        let archive = self.folder.path().join("image.tar");
+        self.docker_ok(&["save", "--output", &archive.to_string_lossy(), image]);
+        archive
+    }
+
+    /// Runs `ctr` against the daemon's containerd, where it lives; failure ends the test.
+    pub(crate) fn ctr(&self, arguments: &[&str]) {
+        let pid = self.pid().to_string();
+        let address = self.folder.path().join("exec/containerd/containerd.sock");
+        let mut ctr = self.command("nsenter");
+        ctr.args(["--target", &pid, "--mount", "--net"])
+            .arg(self.fixture.join("programs/ctr"));
+        ctr.arg("--address").arg(address).args(["--namespace", "k8s.io"]);
+        let output = ctr.args(arguments).stdin(Stdio::null()).output().expect("ctr starts");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ctr {arguments:?}: {errors}\n{}", self.log());
+    }
+
+    /// The runtime that containers run by, where it is not the usual one.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        let wrapper = self.folder.path().join("runtime");
+        if wrapper.exists() {
+            wrapper
+        } else {
+            self.fixture.join("programs/runc")
+        }
     }
 
     /// The daemon's process id.
@@ -295,7 +355,7 @@ fn program(fixture: &Path, folder: &TempDir, name: &str) -> Command {
     // The user's own contexts and credentials are not for tests.
     command
         .env("DOCKER_CONFIG", folder.path())
-        .env("DOCKER_HOST", format!("unix://{}/sock", folder.path().display()));
+        .env("DOCKER_HOST", format!("unix://{}/docker.sock", folder.path().display()));
     command.env_remove("DOCKER_CONTEXT").env_remove("DOCKER_TLS_VERIFY");
     command
 }
@@ -313,7 +373,7 @@ fn daemon_arguments(fixture: &Path, folder: &TempDir) -> Vec<String> {
         format!("--data-root={}", at("data")),
         format!("--exec-root={}", at("exec")),
         format!("--pidfile={}", at("pid")),
-        format!("--host=unix://{}", at("sock")),
+        format!("--host=unix://{}", at("docker.sock")),
     ];
     if lacks_sys_resource() {
         arguments.push(format!(

@@ -11,6 +11,8 @@ use crate::{
 
 const TITLE: &str = "Suspicious request to the Kubernetes Dashboard";
 const DASHBOARD_IMAGE: &str = "kubernetesui/dashboard:v2.7.0";
+const HEADLAMP_IMAGE: &str = "ghcr.io/headlamp-k8s/headlamp:v0.30.0";
+const API_SERVER_IMAGE: &str = "registry.k8s.io/kube-apiserver:v1.31.0";
 const INGRESS_IMAGE: &str = "registry.k8s.io/ingress-nginx/controller:v1.11.2";
 const PORT: u16 = 9090;
 
@@ -26,20 +28,25 @@ fn serve(dockerd: &Dockerd, name: &str, options: &[&str], image: &str) -> (Strin
 fn a_request_to_the_dashboard_is_told_from_one_to_another_page() {
     let Some(dockerd) = Dockerd::start() else { return };
     let (busybox, debian) = (dockerd.import_busybox(), dockerd.import_debian());
-    for tag in [DASHBOARD_IMAGE, INGRESS_IMAGE] {
+    for tag in [DASHBOARD_IMAGE, HEADLAMP_IMAGE, API_SERVER_IMAGE, INGRESS_IMAGE] {
         dockerd.docker_ok(&["tag", busybox, tag]);
     }
     let labelled = ["--label", "k8s-app=kubernetes-dashboard"];
     let (standing, by_label) = serve(&dockerd, "labelled", &labelled, busybox);
     let watch = Watch::start(&dockerd);
     let (started, by_image) = serve(&dockerd, "named", &[], DASHBOARD_IMAGE);
+    let (headlamp, of_headlamp) = serve(&dockerd, "headlamp", &[], HEADLAMP_IMAGE);
     let (_, of_another) = serve(&dockerd, "another", &[], busybox);
     let ask = |name: &str, image: &str, tool: &[&str], address: &str| {
         let url = format!("http://{address}:{PORT}/");
         dockerd.run_to_end(name, &[], &[&[image], tool, &[&url]].concat())
     };
     let curl = ["curl", "--silent", "--max-time", "5"];
-    for (name, address, dashboard) in [("to-label", &by_label, &standing), ("to-image", &by_image, &started)] {
+    for (name, address, dashboard) in [
+        ("to-label", &by_label, &standing),
+        ("to-image", &by_image, &started),
+        ("to-headlamp", &of_headlamp, &headlamp),
+    ] {
         // Who is not told of addresses learns them from the first connection that is accepted there.
         ask(&format!("{name}-first"), debian, &curl, address);
         let id = ask(name, debian, &curl, address);
@@ -56,6 +63,7 @@ fn a_request_to_the_dashboard_is_told_from_one_to_another_page() {
     let silent = [
         ask("elsewhere", debian, &curl, &of_another),
         ask("ingress", INGRESS_IMAGE, &wget, &by_label),
+        ask("api-server", API_SERVER_IMAGE, &wget, &by_label),
     ];
     let expected: Vec<(&str, &[&str])> = silent.iter().map(|id| (&**id, &[] as &[&str])).collect();
     watch.check_all(&expected);

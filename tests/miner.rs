@@ -16,10 +16,14 @@ const MINER: &str = "xmrig/xmrig";
 fn an_image_tagged_like_a_miner_is_told_from_its_twins() {
     let Some(dockerd) = Dockerd::start() else { return };
     let busybox = dockerd.import_busybox();
-    let twins = ["itzg/minecraft-server", "minio/minio"];
-    for tag in [&[MINER], &twins[..]].concat() {
-        dockerd.docker_ok(&["tag", busybox, tag]);
+    let twins = ["itzg/minecraft-server", "minio/minio", "example/process-miner"];
+    // Images of their own: whoever bears a miner's name as well is no twin of it.
+    dockerd.docker_ok(&["tag", busybox, MINER]);
+    for name in twins {
+        dockerd.derive(busybox, name);
     }
+    let digest = dockerd.docker_ok(&["image", "inspect", "--format", "{{.Id}}", MINER]);
+    dockerd.docker_ok(&["tag", MINER, "shop/web"]);
     let before = dockerd.run("before", &[], &[MINER, "sleep", "1000"]);
     let watch = Watch::start(&dockerd);
     let after = dockerd.run_to_end("after", &["--network", "none"], &[MINER, "true"]);
@@ -39,17 +43,29 @@ fn an_image_tagged_like_a_miner_is_told_from_its_twins() {
         );
     }
     let never_started = dockerd.create("never-started", &[], &[MINER, "true"]);
-    let [game, storage] = twins.map(|tag| {
-        let name = tag.split('/').next().unwrap();
+    // Neither by the image's id nor by another name can it be hidden what the image is called.
+    let hidden = [("by-id", &*digest), ("renamed", "shop/web")];
+    let hidden = hidden.map(|(name, image)| dockerd.run_to_end(name, &["--network", "none"], &[image, "true"]));
+    for id in &hidden {
+        watch.told.wait_for_alert(TITLE, |alert| {
+            let names = fact(alert, "container.image_names").to_string();
+            container_id(alert) == id && names.contains("xmrig/xmrig:latest")
+        });
+    }
+    let [game, storage, processes] = twins.map(|tag| {
+        let name = tag.split('/').next_back().unwrap();
         dockerd.run_to_end(name, &["--network", "none"], &[tag, "true"])
     });
     let alerts = watch.told.alerts_after_quiet();
-    let cases: [(_, &[&str]); 5] = [
+    let cases: [(_, &[&str]); 8] = [
         (&before, &[TITLE]),
         (&after, &[TITLE]),
+        (&hidden[0], &[TITLE]),
+        (&hidden[1], &[TITLE]),
         (&never_started, &[]),
         (&game, &[]),
         (&storage, &[]),
+        (&processes, &[]),
     ];
     for (id, expected) in cases {
         assert_eq!(titles_about(&alerts, id), expected, "about {id}");
@@ -65,9 +81,12 @@ fn what_only_miners_are_told_gives_any_image_away() {
     let pool = "stratum+tcp://203.0.113.9:3333";
     let secret = format!("POOL={pool}");
     let by_environment = [&none[..], &["--env", &secret]].concat();
+    // The shape of a wallet of Monero.
+    let wallet = format!("48{}", "A1b".repeat(31));
     let told = [
         dockerd.run_to_end("by-argument", &none, &[image, "false", "-o", pool, "-u", "w"]),
         dockerd.run_to_end("by-environment", &by_environment, &[image, "true"]),
+        dockerd.run_to_end("by-wallet", &none, &[image, "false", "-u", &wallet]),
     ];
     for id in &told {
         let alert = watch.told.wait_for_alert(TITLE, |alert| container_id(alert) == *id);
@@ -81,6 +100,7 @@ fn what_only_miners_are_told_gives_any_image_away() {
     let twins = [
         dockerd.run_to_end("says-so", &none, &[image, "echo", "-o", pool]),
         dockerd.run_to_end("from-a-shell", &none, &[image, "sh", "-c", &format!("echo -o {pool}")]),
+        dockerd.run_to_end("a-hash", &none, &[image, "false", &"4A1b".repeat(16)]),
     ];
     let alerts = watch.told.alerts_after_quiet();
     for id in &told {
@@ -100,7 +120,7 @@ fn what_only_miners_are_told_gives_any_image_away() {
 fn a_miners_image_that_asks_for_its_pool_is_worse() {
     let Some(dockerd) = Dockerd::start() else { return };
     let debian = dockerd.import_debian();
-    dockerd.docker_ok(&["tag", debian, MINER]);
+    dockerd.derive(debian, MINER);
     let watch = Watch::start(&dockerd);
     let ask = |name, image, host| {
         let options = ["--network", "none", "--dns", "127.0.0.1"];

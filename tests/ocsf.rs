@@ -76,6 +76,12 @@ pub(crate) fn fact<'a>(alert: &'a Value, name: &str) -> &'a Value {
         .unwrap_or(&NULL)
 }
 
+/// Whether the score that the alert goes by has found that signal.
+pub(crate) fn has_signal(alert: &Value, name: &str) -> bool {
+    let signals = fact(alert, "matched").get("signals").and_then(Value::as_array);
+    signals.is_some_and(|signals| signals.iter().any(|signal| signal == name))
+}
+
 /// What an alert says, in a line for a failed test.
 pub(crate) fn brief(alert: &Value) -> String {
     let facts = alert.get("unmapped").unwrap_or(&Value::Null);

@@ -1,11 +1,14 @@
 //! `Privileged Container Detected`: told by Docker or shown by the kernel, and what merely resembles it.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::{
     dockerd::Dockerd,
     ocsf::{activity, brief, command_line, container_id, fact, level, title},
     podman::Podman,
+    pods::Pods,
     runc::{Bundle, Users},
     tocsin::Tocsin,
     watch::{Subject, Watch, titles_about},
@@ -30,6 +33,18 @@ fn a_privileged_container_is_told_from_its_twins() {
         });
     }
 
+    // By the API alone, as programs do it and whoever finds it open.
+    let by_api = json!({"Image": image, "Cmd": ["sleep", "1000"], "HostConfig": {"Privileged": true}});
+    let by_api = dockerd.post("/containers/create?name=by-api", &by_api);
+    let by_api = by_api["Id"].as_str().unwrap();
+    dockerd.post(&format!("/containers/{by_api}/start"), &json!({}));
+    let subject = Subject {
+        id: by_api,
+        name: "by-api",
+        image,
+    };
+    watch.check(TITLE, &subject, |alert| level(alert) == "Medium");
+
     let never_started = dockerd.create("never-started", &["--privileged"], &sleep);
     let unconfined = [
         "--security-opt",
@@ -38,16 +53,31 @@ fn a_privileged_container_is_told_from_its_twins() {
         "apparmor=unconfined",
     ];
     let sys_admin = ["--cap-add", "SYS_ADMIN"];
-    let graded: [(&str, &[&str], &str); 5] = [
+    let composed = [
+        "--label",
+        "com.docker.compose.project=shop",
+        "--label",
+        "com.docker.compose.service=db",
+        "--privileged",
+    ];
+    let socket = format!("{}:/var/run/docker.sock", dockerd.socket());
+    let graded: [(&str, &[&str], &str); 8] = [
         ("all-capabilities", &["--cap-add", "ALL"], "Medium"),
         ("another-user", &["--privileged", "--user", "1000"], "Medium"),
         ("as-good", &[&sys_admin[..], &unconfined].concat(), "Medium"),
+        ("shop-db-1", &composed, "Medium"),
         ("over-the-node", &["--privileged", "--pid", "host"], "High"),
+        ("root-mounted", &["--privileged", "--volume", "/:/host"], "High"),
+        ("socket-mounted", &["--privileged", "--volume", &socket], "High"),
         ("sys-admin", &sys_admin, "Low"),
     ];
     let graded = graded.map(|(name, options, grade)| (name, dockerd.run(name, options, &sleep), grade));
     for (name, id, grade) in &graded {
-        watch.check(TITLE, &Subject { id, name, image }, |alert| level(alert) == *grade);
+        // What is mounted only Docker says.
+        let mounted = name.ends_with("-mounted");
+        watch.check(TITLE, &Subject { id, name, image }, |alert| {
+            level(alert) == *grade || (mounted && fact(alert, "container.metadata") == "unavailable")
+        });
     }
     let near: [(&str, &[&str]); 4] = [
         ("net-admin", &["--cap-add", "NET_ADMIN"]),
@@ -58,7 +88,12 @@ fn a_privileged_container_is_told_from_its_twins() {
     let silent = near.map(|(name, options)| dockerd.run(name, options, &sleep));
     dockerd.docker_ok(&["restart", "--time", "0", &after]);
 
-    let mut expected: Vec<(&str, &[&str])> = vec![(&before, &[TITLE]), (&after, &[TITLE]), (&never_started, &[])];
+    let mut expected: Vec<(&str, &[&str])> = vec![
+        (&before, &[TITLE]),
+        (&after, &[TITLE]),
+        (by_api, &[TITLE]),
+        (&never_started, &[]),
+    ];
     expected.extend(graded.iter().map(|(_, id, _)| (&**id, &[TITLE] as &[&str])));
     expected.extend(silent.iter().map(|id| (&**id, &[] as &[&str])));
     watch.check_all(&expected);
@@ -85,7 +120,10 @@ fn all_capabilities_of_a_user_namespace_are_not_privilege() {
     let status = std::process::Command::new("unshare").args(unshare).status().unwrap();
     assert!(status.success());
 
-    watch.check_all(&[(&real.id, &[TITLE]), (&own.id, &[])]);
+    // And as a kubelet has it, by containerd alone: Docker knows nothing of it.
+    let pods = Pods::new(&dockerd);
+    let [pod, plain] = [&["--privileged"][..], &[]].map(|options| pods.run_to_end(options, &["true"]));
+    watch.check_all(&[(&real.id, &[TITLE]), (&own.id, &[]), (&pod, &[TITLE]), (&plain, &[])]);
     for alert in watch.told.alerts().iter().chain(&watch.untold.alerts()) {
         let about_unshare = title(alert) == TITLE && command_line(alert).contains(&marker);
         assert!(!about_unshare, "{}", brief(alert));
@@ -114,6 +152,39 @@ fn privilege_in_a_rootless_podman_is_not_privilege_on_the_node() {
     for (id, _, titles) in &ran {
         assert_eq!(titles_about(&alerts, id), *titles);
     }
+}
+
+#[test]
+fn the_agents_own_container_is_excepted_by_its_cgroup_alone() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    let image = dockerd.import_busybox();
+    // The agent with the libraries that it was linked against; the image needs none.
+    let libraries = ["/lib", "/lib64", "/usr/lib"]
+        .into_iter()
+        .filter(|folder| Path::new(folder).exists());
+    let mut volumes: Vec<_> = libraries.map(|folder| format!("{folder}:{folder}:ro")).collect();
+    volumes.push(format!("{}:/tocsin:ro", env!("CARGO_BIN_EXE_tocsin")));
+    let mut run = dockerd.command("docker");
+    run.args([
+        "run",
+        "--name",
+        "tocsin",
+        "--privileged",
+        "--pid",
+        "host",
+        "--network",
+        "none",
+    ]);
+    run.args(volumes.iter().flat_map(|volume| ["--volume", volume]));
+    run.args([image, "/tocsin", "run", "--format", "ocsf", "--config", "/dev/null"]);
+    run.args(["--state-dir", "/state", "--docker-socket", "/nonexistent"]);
+    let agent = Tocsin::spawn(&mut run, "watching");
+    let own = dockerd.docker_ok(&["inspect", "--format", "{{.Id}}", "tocsin"]);
+    let another = dockerd.run("tocsin-2", &["--privileged"], &[image, "sleep", "1000"]);
+    agent.wait_for_alert(TITLE, |alert| container_id(alert) == another);
+    let alerts = agent.alerts_after_quiet();
+    assert_eq!(titles_about(&alerts, &own), [] as [&str; 0]);
+    assert_eq!(titles_about(&alerts, &another), [TITLE]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     dockerd::Dockerd,
+    fixtures,
     ocsf::{brief, command_line, container_id, fact, level, title},
     podman::Podman,
     tocsin::Tocsin,
@@ -51,10 +52,30 @@ fn more_than_the_container_could_ever_have_is_told() {
             is("Medium", "sh -c true")(alert)
                 && fact(alert, "process.from_outside") == &json!(true)
                 && fact(alert, "process.beyond_container") == &json!(["capabilities"])
+                && fact(alert, "process.docker_exec") == &confirmation(alert, "privileged")
         });
     }
+    // Without any client, and into a container that may do all already: only Docker's word tells.
+    let privileged = dockerd.run("privileged", &["--privileged"], &sleep);
+    let exec = json!({"Privileged": true, "Cmd": ["sh", "-c", "true by the API"]});
+    let exec = dockerd.post(&format!("/containers/{privileged}/exec"), &exec);
+    let exec = exec["Id"].as_str().unwrap();
+    dockerd.post(&format!("/exec/{exec}/start"), &json!({"Detach": true}));
+    watch.told.wait_for_alert(TITLE, |alert| {
+        container_id(alert) == privileged && is("Medium", "sh -c true by the API")(alert)
+    });
     let expected = containers.map(|(_, id)| (&**id, &[TITLE] as &[&str]));
     watch.check_all(&expected);
+    assert_eq!(titles_about(&watch.told.alerts(), &privileged), [PRIVILEGED, TITLE]);
+    assert_eq!(titles_about(&watch.untold.alerts(), &privileged), [PRIVILEGED]);
+}
+
+/// What Docker's word on a program that it was told to run is, for an agent that may ask it.
+fn confirmation(alert: &Value, said: &str) -> Value {
+    match fact(alert, "container.metadata").as_str() {
+        Some("known") => json!(said),
+        _ => Value::Null,
+    }
 }
 
 #[test]
@@ -72,7 +93,10 @@ fn nsenter_from_the_node_comes_from_outside() {
     };
     // Of what stands, the first execution comes with the container's; this one comes after it.
     assert!(Command::new("nsenter").args(enter).status().unwrap().success());
-    watch.check(TITLE, &subject, is("Medium", "true sent-in"));
+    // Docker was told nothing, which tells this from what it was asked for.
+    watch.check(TITLE, &subject, |alert| {
+        is("Medium", "true sent-in")(alert) && fact(alert, "process.docker_exec") == &Value::Null
+    });
     watch.check_all(&[(&id, &[TITLE])]);
     for agent in [&watch.told, &watch.untold] {
         let on_node = |alert: &Value| title(alert) == TITLE && command_line(alert).starts_with("nsenter --target");
@@ -91,7 +115,10 @@ fn commands_that_act_on_the_node_are_told_from_their_twins() {
     let Some(dockerd) = Dockerd::start() else { return };
     let image = dockerd.import_busybox();
     let watch = Watch::start(&dockerd);
-    let bad: [(&str, &[&str], &[&str], &str); 8] = [
+    let busybox = fixtures::require("busybox").unwrap();
+    // No program of such a name need do what the real one does: that it is called is what counts.
+    let debugfs = format!("{}:/usr/sbin/debugfs:ro", busybox.join("bin/busybox").display());
+    let bad: [(&str, &[&str], &[&str], &str); 10] = [
         ("nsenter", &[], &["nsenter", "-t", "1", "-m", "--", "true"], "High"),
         ("insmod", &[], &["insmod", "/no.ko"], "High"),
         ("mknod", &[], &["mknod", "/disk", "b", "254", "0"], "High"),
@@ -104,6 +131,13 @@ fn commands_that_act_on_the_node_are_told_from_their_twins() {
         ("modprobe", &[], &["modprobe", "msr"], "Medium"),
         ("mount", &[], &["mount", "-t", "tmpfs", "tmpfs", "/tmp"], "Low"),
         ("unshare", &[], &["unshare", "-m", "true"], "Low"),
+        ("debugfs", &["--volume", &debugfs], &["/usr/sbin/debugfs", "-V"], "High"),
+        (
+            "release-agent",
+            &[],
+            &["sh", "-c", "echo /x > /sys/fs/cgroup/rdma/release_agent"],
+            "High",
+        ),
         (
             "chroot",
             &["--volume", "/:/mnt:ro"],
@@ -123,7 +157,9 @@ fn commands_that_act_on_the_node_are_told_from_their_twins() {
         assert_eq!(level(&told), if by_mount { "High" } else { grade }, "{}", brief(&told));
         assert!(level(&untold) == *grade || by_mount, "{}", brief(&untold));
     }
-    let good: [(&str, &[&str]); 6] = [
+    let good: [(&str, &[&str]); 8] = [
+        ("nsenter-help", &["nsenter", "--help"]),
+        ("chroot-help", &["chroot", "--help"]),
         ("insmod-help", &["insmod", "--help"]),
         ("mount-list", &["mount"]),
         ("scratch", &["sh", "-c", "echo x > /tmp/release_agent"]),
@@ -157,7 +193,20 @@ fn who_leaves_for_the_nodes_files_is_told_whatever_the_tool_is_called() {
         image,
     };
     watch.check(TITLE, &subject, is("Critical", "/bin/true out-of-it"));
-    watch.check_all(&[(&id, &[PRIVILEGED, TITLE])]);
+
+    // Or by Docker, which does all that it is asked for through its socket.
+    let client = fixtures::require("docker").unwrap().join("usr/bin/docker");
+    let client = format!("{}:/usr/bin/docker:ro", client.display());
+    let socket = format!("{}:/var/run/docker.sock", dockerd.socket());
+    let with_client = ["--volume", &client, "--volume", &socket];
+    let commands = dockerd.run_to_end("commands", &with_client, &[image, "docker", "ps"]);
+    let asks = dockerd.run_to_end("asks", &with_client, &[image, "docker", "--version"]);
+    let [told, untold] =
+        [&watch.told, &watch.untold].map(|agent| agent.wait_for_alert(TITLE, |alert| container_id(alert) == commands));
+    assert_eq!((level(&told), command_line(&told)), ("Medium", "docker ps"));
+    // That the socket is mounted Docker says, or its files if they are found in time.
+    assert!(["Medium", "Low"].contains(&level(&untold)), "{}", brief(&untold));
+    watch.check_all(&[(&id, &[PRIVILEGED, TITLE]), (&commands, &[TITLE]), (&asks, &[])]);
 }
 
 #[test]

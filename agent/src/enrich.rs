@@ -75,6 +75,10 @@ impl Node {
                 self.containers.apply_runtime(*state);
                 return Step::Learned;
             }
+            Kind::ToldExec(exec) => {
+                self.containers.told_exec(exec);
+                return Step::Learned;
+            }
             Kind::KubernetesServer(server) => {
                 self.cluster.learn_server(server);
                 return Step::Learned;
@@ -227,6 +231,11 @@ impl Node {
                 observed.facts.beyond_container = first.exceeded_by(&process);
                 observed.facts.from_outside = first.has_not_made(&process);
             }
+            let came_in = process.entered && process.ancestors_inside().next().is_none();
+            if came_in && !observed.facts.container_start && matches!(observed.event.kind, Kind::Exec(_)) {
+                let line = &process.execution.command_line;
+                observed.facts.told_exec = self.containers.exec_that_was_told(&container.id, line);
+            }
         }
         if let Kind::Connection(connection) = &observed.event.kind
             && !container.host_namespaces.network
@@ -329,6 +338,7 @@ fn owner(kind: &Kind) -> Option<Owner> {
         | Kind::Health(_)
         | Kind::Recorded(_)
         | Kind::Runtime(_)
+        | Kind::ToldExec(_)
         | Kind::OwnContainer(_)
         | Kind::Users(_)
         | Kind::Again(_)

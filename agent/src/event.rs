@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub use self::{
     container::{
         Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort, RuntimeState,
+        ToldExec,
     },
     process::{
         Beyond, Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process,
@@ -59,6 +60,8 @@ pub enum Kind {
     Container(Box<ContainerChange>),
     /// A container runtime can be asked, or no longer.
     Runtime(RuntimeState),
+    /// A container runtime was told to put a program into a running container.
+    ToldExec(Box<ToldExec>),
     /// The agent itself runs in the container of that id.
     OwnContainer(Arc<str>),
     /// The node's user table was read: the text of `/etc/passwd`.
@@ -109,7 +112,7 @@ pub struct Again {
 /// Something about the agent itself that an operator must know.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// A short stable name: `loss`, `sensor-off`, `source-down`, `sink-down`…
+    /// A short stable name: `loss`, `sensor-off`, `source-down`, `sink-down`, `rules-refused`…
     pub kind: &'static str,
     /// What is lost and why, in one line.
     pub detail: String,
@@ -172,6 +175,7 @@ impl Kind {
             Self::Fork(_)
             | Self::Exit(_)
             | Self::Runtime(_)
+            | Self::ToldExec(_)
             | Self::OwnContainer(_)
             | Self::Users(_)
             | Self::KubernetesServer(_)

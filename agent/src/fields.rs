@@ -147,6 +147,7 @@ pub const FIELDS: &[Field] = &[
     field("process.full_bounding_set", WITH_PROCESS, "could gain every capability that the runtime can give, in the initial user namespace", |o| { process(o)?; flag(o.facts.full_bounding_set) }),
     field("process.beyond_container", WITH_PROCESS, "what it has that its container's first process could never have: capabilities, seccomp (system calls are not filtered), user-namespace", |o| list(o.facts.beyond_container.names())),
     field("process.from_outside", WITH_PROCESS, "it was put into a running container, as by docker exec, kubectl exec or nsenter: no descendant of the container's first process", |o| o.facts.from_outside.then_some(EventValue::Bool(true))),
+    field("process.docker_exec", PROCESS, "what Docker says of a program that it was told to put into a running container: privileged (docker exec --privileged) or plain; absent where Docker does not answer, or was not told", |o| text(if o.facts.told_exec? { "privileged" } else { "plain" })),
     field("process.host_user_namespace", WITH_PROCESS, "lives in the user namespace of the node", |o| flag(run(o)?.namespaces.in_initial_user()?)),
     field("process.seccomp", WITH_PROCESS, "disabled, strict or filter", |o| { text(run(o)?.seccomp.name()?) }),
     field("process.tty", WITH_PROCESS, "the controlling terminal", |o| { non_empty(&run(o)?.tty) }),
@@ -187,6 +188,7 @@ pub const FIELDS: &[Field] = &[
     field("container.name", IN_CONTAINER, "the container's name", |o| { non_empty(&container(o)?.name) }),
     field("container.image", IN_CONTAINER, "the image as it was asked for", |o| { non_empty(&container(o)?.image) }),
     field("container.image_digest", IN_CONTAINER, "the image's id or digest", |o| non_empty(&container(o)?.image_digest)),
+    field("container.image_names", IN_CONTAINER, "every name that the image bears on this node: its tags, and its names in registries with their digests", |o| list(container(o)?.image_names.iter().map(|name| &**name))),
     field("container.labels", IN_CONTAINER, "labels, each as name=value", |o| labels(container(o)?)),
     field("container.privileged", IN_CONTAINER, "started with --privileged", |o| { flag(container(o)?.privileged?) }),
     field("container.added_capabilities", IN_CONTAINER, "capabilities that were added", |o| list(container(o)?.added_capabilities.iter().map(String::as_str))),
@@ -217,7 +219,7 @@ pub const FIELDS: &[Field] = &[
     field("listener.finding", LISTEN, "what a look at the listener found out: docker-api-open, docker-api-tls-no-client-auth, docker-api-mutual-tls, docker-api-unknown, not-docker", |o| text(listener(o)?.findings.docker_api.as_deref()?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
-    field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused, sink-down, sink-up, sink-loss, selftest…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
+    field("health.kind", HEALTH, "loss, sensor-off, source-down, sink-down, sink-up, sink-loss, rules-refused, configuration-refused, selftest…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
     field("health.detail", HEALTH, "what is lost and why", |o| { match &o.event.kind { Kind::Health(health) => text(&health.detail), _ => None, } }),
 ];
 

@@ -44,6 +44,8 @@ pub struct Facts {
     pub beyond_container: Beyond,
     /// The process was put into a running container.
     pub from_outside: bool,
+    /// The runtime was told to put it there: `Some(true)` with every privilege. `None` if no runtime says so.
+    pub told_exec: Option<bool>,
     /// The agent itself runs in this container.
     pub own_container: bool,
     /// The container whose address the destination is.

@@ -70,7 +70,10 @@ pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
 pub fn start_keeper(config: &Config, events: &sources::Sender) -> (mpsc::Sender<Copy>, JoinHandle<()>) {
     let (keeper, copies) = mpsc::channel(1);
     tokio::spawn(baseline::watch(config.state.clone(), events.clone()));
-    (keeper, tokio::spawn(baseline::keep(config.state.clone(), copies)))
+    (
+        keeper,
+        tokio::spawn(baseline::keep(config.state.clone(), copies, baseline::AGAIN)),
+    )
 }
 
 /// What must be known before the first event: who the users are, where the node's cluster is and the agent itself

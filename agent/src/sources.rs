@@ -9,6 +9,7 @@ pub mod runtime_files;
 pub mod users;
 pub mod kubeconfig;
 pub mod rules;
+pub mod configuration;
 pub mod baseline;
 pub mod wall_clock;
 

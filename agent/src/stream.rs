@@ -179,19 +179,29 @@ impl Stream {
                     "rules not loaded anew, the former ones stay in force: {}",
                     reasons.join("; ")
                 );
-                let kind = Kind::Health(Health {
-                    kind: "rules-refused",
-                    detail: reasons.join("; "),
-                });
-                self.carry(vec![Event {
-                    time: Timestamp::now(),
-                    startup: false,
-                    kind,
-                    given: None,
-                }]);
+                self.report("rules-refused", reasons.join("; "));
+            }
+            (Reloaded::Settings(config, redactor, changed), Last::Judge(judge)) => {
+                info!(settings = changed.join(", "), "configuration loaded anew");
+                judge.configure(&config, *redactor);
+                self.entrance.baseline().set_learning(config.baseline.measure());
+            }
+            (Reloaded::SettingsRefused(problems), Last::Judge(_)) => {
+                error!("configuration not loaded anew, the former one stays in force: {problems}");
+                self.report("configuration-refused", problems.to_string());
             }
             (_, Last::Record(_)) => {}
         }
+    }
+
+    /// Lets the rules judge something about the agent itself.
+    fn report(&mut self, kind: &'static str, detail: String) {
+        self.carry(vec![Event {
+            time: Timestamp::now(),
+            startup: false,
+            kind: Kind::Health(Health { kind, detail }),
+            given: None,
+        }]);
     }
 
     fn send_updates(&mut self) {

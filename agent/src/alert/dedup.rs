@@ -56,6 +56,15 @@ impl Dedup {
         }
     }
 
+    /// Counts for another length of time from now on. Gives the updates of the windows that were open.
+    pub fn set_window(&mut self, window: SignedDuration) -> Vec<Alert> {
+        if window == self.window {
+            return Vec::new();
+        }
+        self.window = window;
+        self.finish()
+    }
+
     /// Takes the alerts of one event and gives those that go out now, first the updates of windows that have ended.
     pub fn admit(&mut self, mut of_one_event: Vec<Alert>) -> Vec<Alert> {
         let Some(time) = of_one_event.iter().map(|alert| alert.time).max() else {

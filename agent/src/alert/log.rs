@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ const MAX_BYTES: usize = 32 << 20;
 /// The log. Appending never waits for a reader.
 #[derive(Debug)]
 pub struct Log {
-    redactor: Redactor,
+    redactor: RwLock<Redactor>,
     state: Mutex<State>,
     news: Condvar,
 }
@@ -91,7 +91,7 @@ impl Log {
     /// An empty log whose texts pass through `redactor`.
     pub fn new(redactor: Redactor) -> Arc<Self> {
         Arc::new(Self {
-            redactor,
+            redactor: RwLock::new(redactor),
             state: Mutex::default(),
             news: Condvar::new(),
         })
@@ -99,7 +99,10 @@ impl Log {
 
     /// Adds an alert.
     pub fn append(&self, alert: Alert) -> Seq {
-        let alert = Arc::new(self.redactor.alert(alert));
+        // Nobody but the stream appends, so the lock is free.
+        let redactor = self.redactor.read().unwrap_or_else(PoisonError::into_inner);
+        let alert = Arc::new(redactor.alert(alert));
+        drop(redactor);
         let mut state = self.state();
         let seq = state.next();
         state.push(alert);
@@ -107,6 +110,11 @@ impl Log {
             self.news.notify_all();
         }
         seq
+    }
+
+    /// Has texts pass through another redactor from now on.
+    pub fn set_redactor(&self, redactor: Redactor) {
+        *self.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
     }
 
     /// A new reader. It gets what is appended from now on, as far as it is wanted.

@@ -140,6 +140,7 @@ impl Redactor {
             | Kind::Listen(_)
             | Kind::Dns(_)
             | Kind::Runtime(_)
+            | Kind::ToldExec(_)
             | Kind::OwnContainer(_)
             | Kind::Users(_)
             | Kind::KubernetesServer(_)

@@ -4,7 +4,8 @@ mod show;
 
 use std::{
     fs,
-    io::Write,
+    io::{BufWriter, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -182,8 +183,14 @@ fn export(learned: &Learned, file: &Path, out: &mut impl Write) -> Result<()> {
     if file == Path::new("-") {
         return file::write(out, learned);
     }
-    let created = fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
-    file::write(created, learned).with_context(|| format!("cannot write {}", file.display()))
+    let written: Result<()> = (|| {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut output = BufWriter::new(options.open(file)?);
+        file::write(&mut output, learned)?;
+        Ok(output.flush()?)
+    })();
+    written.with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn import(file: &Path) -> Result<Learned> {

@@ -12,14 +12,18 @@ use std::{
 
 use anyhow::Result;
 use clap::Args;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tracing::{info, warn};
 
 use super::{AlertArgs, NodeArgs, configuration, finish, load_rules, open_sinks};
 use crate::{
+    config::{Config, layers::Layers},
     run::{Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
     sources::{
-        baseline,
+        baseline, configuration,
         rules::{self, InForce, Loaded, Reloaded},
     },
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
@@ -60,7 +64,9 @@ impl RunArgs {
             let stop = Arc::new(AtomicBool::new(false));
             let (reloaded, rules_received) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
-            tokio::spawn(watch_rules(config.rules.clone(), in_force, reloaded));
+            let (folders, named) = watch::channel(config.rules.clone());
+            tokio::spawn(follow_configuration(layers, config.clone(), folders, reloaded.clone()));
+            tokio::spawn(watch_rules(named, in_force, reloaded));
             let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
             let (keeper, kept) = start_keeper(&config, &events);
             let entrance = Entrance::new(Some(helpers.files)).learning(config.baseline.measure());
@@ -92,8 +98,23 @@ impl RunArgs {
     }
 }
 
+/// Takes changes of the configuration up. Where they cannot be noticed, it stays as it is.
+async fn follow_configuration(
+    layers: Layers,
+    in_force: Config,
+    folders: watch::Sender<Vec<PathBuf>>,
+    reloaded: mpsc::Sender<Reloaded>,
+) {
+    if let Err(reason) = configuration::follow(layers, in_force, folders, reloaded).await {
+        warn!(
+            reason = format!("{reason:#}"),
+            "changes of the configuration are not noticed"
+        );
+    }
+}
+
 /// Loads the rules anew when they change. Where that cannot be noticed, the rules that are in force stay.
-async fn watch_rules(folders: Vec<PathBuf>, in_force: InForce, reloaded: mpsc::Sender<Reloaded>) {
+async fn watch_rules(folders: watch::Receiver<Vec<PathBuf>>, in_force: InForce, reloaded: mpsc::Sender<Reloaded>) {
     if let Err(reason) = rules::watch(folders, in_force, reloaded).await {
         warn!(reason = format!("{reason:#}"), "changes of rules are not noticed");
     }

@@ -6,9 +6,12 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AlertArgs, RulesArgs, alert_log, configuration, load_rules};
+use super::{AlertArgs, RulesArgs, configuration, load_rules};
 use crate::{
-    alert::{Level, log::Wanted},
+    alert::{
+        Level,
+        log::{Log, Wanted},
+    },
     event::{Event, Health, Kind},
     sinks::{Host, selftest},
     sources::rules::Loaded,
@@ -39,7 +42,7 @@ impl SelftestArgs {
         self.alerts.add_to(&mut layers);
         let config = configuration(&layers)?;
         let Loaded { rules, .. } = load_rules(&config.rules);
-        let log = alert_log(&config)?;
+        let log = Log::new(config.redactor()?);
         let mut reader = log.reader(Wanted::ALL);
         let judge = Judge::new(
             rules,

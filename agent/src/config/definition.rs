@@ -88,6 +88,16 @@ impl Setting {
         format!("TOCSIN_{}", self.path.to_uppercase().replace(['.', '-'], "_"))
     }
 
+    /// What it means, and when a change takes effect if that is not at once.
+    fn documented(&self) -> String {
+        let when = if Config::is_read_at_start(&self.path) {
+            " (At start.)"
+        } else {
+            ""
+        };
+        format!("{}{when}", self.meaning)
+    }
+
     /// What its values are, by the one that it has.
     pub fn kind(&self) -> &'static str {
         match self.value.as_bytes() {
@@ -117,18 +127,20 @@ pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Optio
 pub fn default_file() -> String {
     let mut file = String::from(
         "# How tocsin works. Each line that begins with `#` and a name shows a default: remove the `#` to change it.\n\
-         # `tocsin config check` says what is wrong with this file, `tocsin config show` what is in force and why.\n",
+         # `tocsin config check` says what is wrong with this file, `tocsin config show` what is in force and why.\n\
+         # A change takes effect when the file is saved, or at SIGHUP; where it says so, only at the next start.\n",
     );
     let mut section = "";
     for setting in settings() {
         let (name, key) = setting.split();
+        let meaning = setting.documented();
         if name != section {
             let known = sections().find(|section| section.name == name);
             section = known.map_or("", |section| section.name);
             let meaning = known.map_or("", |section| section.meaning);
             _ = write!(file, "\n\n{}\n[{name}]", comment(meaning));
         }
-        _ = write!(file, "\n{}\n#{key} = {}\n", comment(setting.meaning), setting.value);
+        _ = write!(file, "\n{}\n#{key} = {}\n", comment(&meaning), setting.value);
     }
     file
 }
@@ -157,7 +169,7 @@ pub fn page() -> String {
             page.push_str("\n| setting | default | meaning |\n|---|---|---|\n");
             section = Some(name.to_owned());
         }
-        let meaning = setting.meaning.replace('\n', " ").replace('|', "\\|");
+        let meaning = setting.documented().replace('\n', " ").replace('|', "\\|");
         _ = writeln!(page, "| `{key}` | `{}` | {meaning} |", setting.value);
     }
     page

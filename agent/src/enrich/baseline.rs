@@ -125,6 +125,11 @@ impl Baseline {
         }
     }
 
+    /// Has behaviour count as learned by another measure.
+    pub fn set_learning(&mut self, learning: Learning) {
+        self.learning = learning;
+    }
+
     /// Takes notice of whoever acts, so that its learning begins, and says whether what it does is usual.
     pub fn recall(&mut self, observed: &Observed) -> Option<Remembered> {
         let behaviour = behaviour(observed);
@@ -242,6 +247,12 @@ impl Baseline {
             self.changed = true;
             return;
         };
+        // The clock was ahead when it was first met, as before a node knows the time: it would learn until then.
+        if time < subject.first_seen {
+            let subject = Arc::make_mut(subject);
+            (subject.first_seen, subject.last_seen) = (time, time);
+            self.changed = true;
+        }
         // To the minute: a copy for the keeper must not make every execution copy its subject.
         if time.duration_since(subject.last_seen) >= SignedDuration::from_mins(1) {
             Arc::make_mut(subject).last_seen = time;

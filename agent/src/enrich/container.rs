@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 pub use self::id::{container_id, is_container_id, telling};
 use self::{first::First, places::Places};
 use crate::event::{
-    Container, ContainerAction, ContainerChange, Metadata, Namespaces, Process, ProcessKey, RuntimeState,
+    Container, ContainerAction, ContainerChange, Metadata, Namespaces, Process, ProcessKey, RuntimeState, ToldExec,
 };
 
 /// How long a removed container is remembered: events of its processes may trail.
@@ -28,6 +28,8 @@ const CAPACITY: usize = 4_096;
 const FORGOTTEN_AT_ONCE: usize = CAPACITY / 16;
 /// How many cgroups one container is known by at most.
 const CGROUPS: usize = 16;
+/// How many programs that a runtime was told to put into a container are remembered, of each container.
+const TOLD_EXECS: usize = 8;
 
 /// What is known of this node's containers. Does no I/O: it is told.
 #[derive(Debug, Default)]
@@ -68,6 +70,8 @@ struct Entry {
     /// The first execution that was seen in it since it last started, and when.
     first: Option<(Timestamp, First)>,
     cgroups: Vec<u64>,
+    /// What a runtime was told to put into it, the latest last: the command line, and whether with every privilege.
+    told_execs: VecDeque<(Box<str>, bool)>,
     removed: bool,
     last_used: u64,
 }
@@ -142,6 +146,25 @@ impl Containers {
             }
             ContainerAction::Describe => {}
         }
+    }
+
+    /// Takes in that a runtime was told to put a program into a container.
+    pub fn told_exec(&mut self, exec: &ToldExec) {
+        let Some(entry) = self.entries.get_mut(&exec.container) else {
+            return;
+        };
+        if entry.told_execs.len() == TOLD_EXECS {
+            entry.told_execs.pop_front();
+        }
+        entry.told_execs.push_back((exec.command_line.clone(), exec.privileged));
+    }
+
+    /// Whether a runtime was told to put that command line into the container, and if so whether with every privilege. It
+    /// follows within moments and once, so that the same line later is somebody else's.
+    pub fn exec_that_was_told(&mut self, id: &str, command_line: &str) -> Option<bool> {
+        let told = &mut self.entries.get_mut(id)?.told_execs;
+        let place = told.iter().position(|(line, _)| **line == *command_line)?;
+        told.remove(place).map(|(_, privileged)| privileged)
     }
 
     /// Takes in what is known of a container beyond what a runtime told.
@@ -278,6 +301,7 @@ impl Containers {
             described_soon: false,
             first: None,
             cgroups: Vec::new(),
+            told_execs: VecDeque::new(),
             removed: false,
             last_used: self.turn,
         };

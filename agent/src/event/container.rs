@@ -20,6 +20,17 @@ pub struct RuntimeState {
     pub connected: bool,
 }
 
+/// A program that a runtime was told to put into a running container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldExec {
+    /// The container's full id.
+    pub container: Arc<str>,
+    /// The program and its arguments, joined by spaces.
+    pub command_line: Box<str>,
+    /// As by `docker exec --privileged`.
+    pub privileged: bool,
+}
+
 /// What happened to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerAction {
@@ -86,6 +97,8 @@ pub struct Container {
     pub image: Box<str>,
     /// The image's own id or digest: `sha256:…`.
     pub image_digest: Box<str>,
+    /// Every name that the image bears on this node: tags, and names in registries with their digests.
+    pub image_names: Vec<Box<str>>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Started with `--privileged`; `None` if not known.

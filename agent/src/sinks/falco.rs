@@ -202,6 +202,7 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
         | Kind::Fork(_)
         | Kind::Exit(_)
         | Kind::Runtime(_)
+        | Kind::ToldExec(_)
         | Kind::OwnContainer(_)
         | Kind::Users(_)
         | Kind::Again(_)

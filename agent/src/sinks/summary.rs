@@ -115,6 +115,7 @@ impl Display for What<'_> {
             | Kind::Fork(_)
             | Kind::Exit(_)
             | Kind::Runtime(_)
+            | Kind::ToldExec(_)
             | Kind::OwnContainer(_)
             | Kind::Users(_)
             | Kind::Again(_)

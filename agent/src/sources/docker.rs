@@ -3,24 +3,25 @@
 //! Podman speaks the same API on a socket of its own: a row in [`RUNTIMES`].
 
 mod facts;
+mod inspections;
 mod tracker;
 
-use std::{collections::HashMap, convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, path::PathBuf, time::Duration};
 
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error,
-    models::{ContainerInspectResponse, EventMessage},
-    query_parameters::{EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder},
+    models::EventMessage,
+    query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder},
 };
 use futures_util::{Stream, StreamExt};
 use jiff::Timestamp;
-use tokio::{
-    sync::{Semaphore, mpsc::Sender},
-    task::JoinSet,
-};
+use tokio::sync::mpsc::Sender;
 
-use self::tracker::{Step, Tidings, Tracker};
+use self::{
+    inspections::{Answer, Inspections},
+    tracker::{Step, Tidings, Tracker},
+};
 use crate::event::{Event, Health, Kind, RuntimeState};
 
 /// Runtimes that speak Docker's API: the name, as in [`Container::runtime`], and the usual socket.
@@ -39,13 +40,19 @@ pub struct DockerConfig {
 }
 
 /// The changes that are asked for; Podman's own words stand beside Docker's.
-const ACTIONS: [&str; 8] = [
-    "create", "start", "die", "died", "destroy", "remove", "rename", "update",
+const ACTIONS: [&str; 9] = [
+    "create",
+    "start",
+    "die",
+    "died",
+    "destroy",
+    "remove",
+    "rename",
+    "update",
+    "exec_create",
 ];
 /// How long the API may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How many containers are inspected at the same time.
-const INSPECTIONS: usize = 64;
 /// The pause before the socket is tried again grows between these.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
@@ -121,7 +128,7 @@ impl Follower {
         // and the tracker knows what it has passed on.
         let standing = self.list(&docker, first).await?;
         let mut changes = std::pin::pin!(changes(&docker, since));
-        let mut inspections = Inspections::new(&docker);
+        let mut inspections = Inspections::new(&docker, self.config.runtime);
         let gone = self.tracker.forget_all_but(&standing, Timestamp::now());
         self.send(gone).await?;
         for tidings in standing {
@@ -130,11 +137,19 @@ impl Follower {
         }
         loop {
             let step = tokio::select! {
-                change = changes.next() => self.changed(change.ok_or_else(|| End::lost("the event stream ended"))??),
-                Some(Ok((id, inspected))) = inspections.running.join_next() => {
-                    let facts = inspected.map(|inspected| facts::container(inspected, self.config.runtime));
-                    self.tracker.answered(&id, facts.map(Arc::new))
+                change = changes.next() => {
+                    let change = change.ok_or_else(|| End::lost("the event stream ended"))??;
+                    inspections.ask_about_exec(&change);
+                    self.changed(change)
                 }
+                Some(answer) = inspections.next() => match answer {
+                    Answer::Container(id, facts) => self.tracker.answered(&id, facts),
+                    Answer::Exec(exec) => {
+                        let exec = Kind::ToldExec(Box::new(exec));
+                        self.send(vec![tracker::event(Timestamp::now(), false, exec)]).await?;
+                        continue;
+                    }
+                },
                 () = self.events.closed() => return Err(End::Closed),
             };
             self.send(inspections.take(step)).await?;
@@ -201,50 +216,6 @@ impl Follower {
         }
         self.events.send(batch).await.map_err(|_| End::Closed)
     }
-}
-
-/// Containers that are being inspected.
-struct Inspections {
-    docker: Docker,
-    permits: Arc<Semaphore>,
-    running: JoinSet<(String, Option<ContainerInspectResponse>)>,
-}
-
-impl Inspections {
-    fn new(docker: &Docker) -> Self {
-        Self {
-            docker: docker.clone(),
-            permits: Arc::new(Semaphore::new(INSPECTIONS)),
-            running: JoinSet::new(),
-        }
-    }
-
-    /// Asks what the step wants to know, and gives back what can be told already.
-    fn take(&mut self, step: Step) -> Vec<Event> {
-        if let Some(id) = step.ask {
-            self.running
-                .spawn(inspect(self.docker.clone(), Arc::clone(&self.permits), id));
-        }
-        step.events
-    }
-}
-
-async fn inspect(docker: Docker, permits: Arc<Semaphore>, id: String) -> (String, Option<ContainerInspectResponse>) {
-    let _permit = permits.acquire().await;
-    let answer = docker.inspect_container(&id, None::<InspectContainerOptions>);
-    let inspected = match tokio::time::timeout(TIMEOUT, answer).await {
-        Ok(Ok(inspected)) => Some(inspected),
-        // A container that is gone already is told of with what the event said.
-        Ok(Err(error)) => {
-            tracing::debug!(container = id, %error, "container not inspected");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(container = id, timeout = ?TIMEOUT, "container not inspected in time");
-            None
-        }
-    };
-    (id, inspected)
 }
 
 async fn connect(config: &DockerConfig) -> Result<Docker, End> {

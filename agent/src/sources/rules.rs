@@ -13,19 +13,23 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustc_hash::FxHasher;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::spawn_blocking,
     time::timeout,
 };
 use tracing::{info, warn};
 
 use super::wall_clock;
-use crate::detect::{
-    Rules,
-    builtin::{self, is_rule},
-    document::RuleFile,
-    load,
-    problem::{Problem, Severity},
+use crate::{
+    alert::redact::Redactor,
+    config::{Config, layers::Problems},
+    detect::{
+        Rules,
+        builtin::{self, is_rule},
+        document::RuleFile,
+        load,
+        problem::{Problem, Severity},
+    },
 };
 
 /// How long a folder must be still before it is read: an editor and a package manager write more than once.
@@ -33,13 +37,17 @@ const QUIET: Duration = Duration::from_millis(300);
 /// How deep folders are read, so that a link to a folder above ends somewhere.
 const DEEPEST: usize = 8;
 
-/// What came of loading the rules anew.
+/// What came of loading the rules or the configuration anew.
 #[derive(Debug)]
 pub enum Reloaded {
     /// A new set, with what its files should know. The stream puts it in force between two events.
     Rules(Box<Rules>, Vec<Problem>),
     /// There are errors: the set that was in force stays.
     Refused(Vec<Problem>),
+    /// Another configuration, what blots out secrets by it, and which of its settings are new.
+    Settings(Box<Config>, Box<Redactor>, Vec<String>),
+    /// The configuration has errors: the one that was in force stays.
+    SettingsRefused(Problems),
 }
 
 /// A set of rules as it was first loaded.
@@ -135,22 +143,26 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
 }
 
 /// Watches the folders until nobody listens any more, loads what differs from what is in force, and ends exceptions when
-/// their time has come. A folder may come and go.
-pub async fn watch(folders: Vec<PathBuf>, mut in_force: InForce, sender: mpsc::Sender<Reloaded>) -> Result<()> {
+/// their time has come. A folder may come and go, and others take the place of all of them.
+pub async fn watch(
+    mut folders: watch::Receiver<Vec<PathBuf>>,
+    mut in_force: InForce,
+    sender: mpsc::Sender<Reloaded>,
+) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let (notice, mut changes) = mpsc::channel(1);
     let mut told = false;
+    // Once nobody can name other folders, these stay.
+    let mut others = true;
     loop {
+        let named = folders.borrow_and_update().clone();
         // Watched first and read then: what changes in between is noticed. Where the kernel gives no more watches,
         // SIGHUP still works.
-        let watcher = watcher(&folders, notice.clone());
+        let watcher = watcher(&named, notice.clone());
         if let Err(error) = &watcher {
             warn!("changed rules are only taken up on SIGHUP: {error:#}");
         }
-        let (files, problems) = {
-            let folders = folders.clone();
-            spawn_blocking(move || read(&folders)).await?
-        };
+        let (files, problems) = spawn_blocking(move || read(&named)).await?;
         let now = fingerprint(&files);
         if told || now != in_force.fingerprint {
             in_force.fingerprint = now;
@@ -166,6 +178,13 @@ pub async fn watch(folders: Vec<PathBuf>, mut in_force: InForce, sender: mpsc::S
             tokio::select! {
                 _ = hangup.recv() => break true,
                 _ = changes.recv() => break false,
+                named = folders.changed(), if others => {
+                    others = named.is_ok();
+                    if others {
+                        break false;
+                    }
+                    continue;
+                }
                 () = sender.closed() => return Ok(()),
                 timer = wall_clock::until(in_force.next_expiry) => timer?,
             }
@@ -214,7 +233,7 @@ fn fingerprint(files: &[RuleFile]) -> u64 {
 }
 
 /// Gives notice of changes in the folders; of one that does not exist, when the first folder on the way to it appears.
-fn watcher(folders: &[PathBuf], notice: mpsc::Sender<()>) -> Result<RecommendedWatcher> {
+pub(super) fn watcher(folders: &[PathBuf], notice: mpsc::Sender<()>) -> Result<RecommendedWatcher> {
     let wanted = folders.to_vec();
     let concerns = move |path: &PathBuf| {
         wanted
@@ -322,6 +341,7 @@ mod tests {
         let mut event = Observed::from(event);
         assert!(rules.judge(&mut event).is_empty());
         let (sender, mut reloads) = mpsc::channel(4);
+        let (_folders, folders) = watch::channel(folders);
         tokio::spawn(watch(folders, in_force, sender));
         let mut next = async || timeout(Duration::from_secs(20), reloads.recv()).await.unwrap().unwrap();
         fs::write(folder.path().join("b.yml"), "title: [").unwrap();
@@ -345,6 +365,7 @@ mod tests {
         let (sender, mut reloads) = mpsc::channel(4);
         let folders = vec![rules.clone()];
         let known = load_all(&folders).in_force;
+        let (_folders, folders) = watch::channel(folders);
         let watching = tokio::spawn(watch(folders, known, sender));
         let mut next = async || timeout(Duration::from_secs(20), reloads.recv()).await.unwrap().unwrap();
         // The folder comes into being while it is being watched for.

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    alert::{Alert, Level, dedup::Dedup, log::Log},
+    alert::{Alert, Level, dedup::Dedup, log::Log, redact::Redactor},
+    config::Config,
     detect::{Ask, Rules},
     event::{Process, baseline::BehaviourKind},
     observed::Observed,
@@ -91,6 +92,15 @@ impl Judge {
     pub fn take_up(&mut self, mut rules: Rules) {
         rules.continue_from(&self.rules);
         self.rules = rules;
+    }
+
+    /// Reports by these settings from now on.
+    pub fn configure(&mut self, config: &Config, redactor: Redactor) {
+        self.min_level = config.min_level;
+        for alert in self.dedup.set_window(config.dedup) {
+            self.log.append(alert);
+        }
+        self.log.set_redactor(redactor);
     }
 
     /// Reports the counts of windows that have ended.

@@ -65,6 +65,26 @@ fn what_is_seen_in_enough_minutes_is_known() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_lets_nobody_learn_for_years() {
+    let mut baseline = table();
+    check(
+        &mut baseline,
+        &request(24 * 365 * HOUR, "sha256:a", "c1", "/early"),
+        Some(State::Learning),
+    );
+    check(
+        &mut baseline,
+        &request(0, "sha256:a", "c1", "/x"),
+        Some(State::Learning),
+    );
+    check(
+        &mut baseline,
+        &request(25 * HOUR, "sha256:a", "c1", "/x"),
+        Some(State::New),
+    );
+}
+
+#[test]
 fn what_is_seen_in_enough_containers_is_known() {
     let mut baseline = table();
     for container in ["c1", "c2", "c3"] {

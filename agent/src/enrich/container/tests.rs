@@ -215,3 +215,27 @@ fn cgroups_lead_to_containers_but_the_root_to_none() {
     assert_eq!(containers.by_cgroup(2).map(|id| &**id), Some("a"));
     assert_eq!(containers.by_cgroup.len(), CGROUPS);
 }
+
+#[test]
+fn what_a_runtime_was_told_to_run_is_found_once() {
+    let mut containers = Containers::default();
+    let told = |command_line: &str, privileged| ToldExec {
+        container: "a".into(),
+        command_line: command_line.into(),
+        privileged,
+    };
+    // Of a container that nobody knows, nothing is kept.
+    containers.told_exec(&told("sh", true));
+    containers.apply(&known(ContainerAction::Start, "a"), AT, Instant::now());
+    assert_eq!(containers.exec_that_was_told("a", "sh"), None);
+    containers.told_exec(&told("sh", true));
+    containers.told_exec(&told("sh", false));
+    let mut find = |line: &str| containers.exec_that_was_told("a", line);
+    let found = ["ls", "sh", "sh", "sh"].map(&mut find);
+    assert_eq!(found, [None, Some(true), Some(false), None]);
+    for number in 0..=TOLD_EXECS {
+        containers.told_exec(&told(&number.to_string(), true));
+    }
+    assert_eq!(containers.exec_that_was_told("a", "0"), None);
+    assert_eq!(containers.exec_that_was_told("a", "1"), Some(true));
+}

@@ -62,6 +62,7 @@ impl<'a> Evidence<'a> {
             | Kind::Fork(_)
             | Kind::Exit(_)
             | Kind::Runtime(_)
+            | Kind::ToldExec(_)
             | Kind::OwnContainer(_)
             | Kind::Users(_)
             | Kind::Again(_)

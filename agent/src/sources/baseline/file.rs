@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{BufReader, BufWriter, Write as _},
+    io::{BufWriter, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -26,7 +26,7 @@ struct Written<'a> {
 }
 
 #[derive(Deserialize)]
-struct Read {
+struct Stored {
     version: u32,
     #[serde(flatten)]
     learned: Learned,
@@ -56,14 +56,17 @@ pub fn load(folder: &Path) -> Result<Option<Learned>> {
 /// Reads such a file, wherever it lies.
 pub fn read(path: &Path) -> Result<Learned> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    // Not by its length: a pipe has none.
+    let mut text = Vec::new();
+    file.take(LARGEST + 1)
+        .read_to_end(&mut text)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     ensure!(
-        length <= LARGEST,
-        "{} has {length} bytes: more than was ever written",
+        text.len() as u64 <= LARGEST,
+        "{} has more than {LARGEST} bytes: more than was ever written",
         path.display()
     );
-    let read: Read =
-        serde_json::from_reader(BufReader::new(file)).with_context(|| format!("{} is no baseline", path.display()))?;
+    let read: Stored = serde_json::from_slice(&text).with_context(|| format!("{} is no baseline", path.display()))?;
     let version = read.version;
     ensure!(
         version == VERSION,
@@ -163,6 +166,12 @@ mod tests {
             assert_eq!(fs::read_to_string(folder.join("baseline.json.broken")).unwrap(), text);
             assert_eq!(load(&folder).unwrap(), None);
         }
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read_for_ever() {
+        let error = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("more than was ever written"), "{error}");
     }
 
     #[test]

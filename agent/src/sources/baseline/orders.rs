@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -66,11 +66,16 @@ pub fn waiting(folder: &Path) -> Result<Vec<Order>> {
     paths.filter(|path| path.exists()).map(|path| read(&path)).collect()
 }
 
-/// Removes orders whose effect is kept.
+/// Removes orders whose effect is kept. One that somebody took back meanwhile is done all the same.
 pub fn remove(folder: &Path, done: &[Box<str>]) -> Result<()> {
     for name in done {
         let path = orders(folder).join(&**name);
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -124,6 +129,7 @@ mod tests {
         let again = unseen(folder.path(), &mut BTreeSet::new());
         assert_eq!(again.len(), 2, "what was not kept is done again by the next agent");
         assert_eq!(waiting(folder.path()).unwrap(), [reset("b"), reset("c")]);
+        remove(folder.path(), &[first[0].0.clone()]).expect("one that is gone already is no trouble");
     }
 
     #[test]

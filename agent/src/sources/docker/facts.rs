@@ -6,13 +6,16 @@ use std::{
 };
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerSummary, EndpointSettings, EventMessage, HostConfig, HostConfigCgroupnsModeEnum,
-    MountPoint, PortMap,
+    ContainerInspectResponse, ContainerSummary, EndpointSettings, EventMessage, ExecInspectResponse, HostConfig,
+    HostConfigCgroupnsModeEnum, ImageInspect, MountPoint, PortMap,
 };
 use jiff::Timestamp;
 
 use super::tracker::{Tidings, Told};
-use crate::event::{Container, HostNamespaces, Metadata, Mount, PublishedPort};
+use crate::event::{Container, HostNamespaces, Metadata, Mount, PublishedPort, ToldExec};
+
+/// Names of an image that are kept.
+const IMAGE_NAMES: usize = 32;
 
 /// All that an inspection tells.
 pub(super) fn container(inspected: ContainerInspectResponse, runtime: &str) -> Container {
@@ -28,6 +31,8 @@ pub(super) fn container(inspected: ContainerInspectResponse, runtime: &str) -> C
         runtime: runtime.into(),
         name: name(&inspected.name.unwrap_or_default()),
         image_digest: inspected.image.unwrap_or_default().into(),
+        // Of the image, which is asked about by itself.
+        image_names: Vec::new(),
         privileged: host.privileged,
         host_namespaces: host_namespaces(&host),
         devices: devices(&host),
@@ -46,6 +51,29 @@ pub(super) fn container(inspected: ContainerInspectResponse, runtime: &str) -> C
         started_at: started_at(state.started_at),
         init_pid: state.pid.and_then(|pid| pid.try_into().ok()).unwrap_or_default(),
     }
+}
+
+/// Every name of an image: its tags, and the names under which it came from registries.
+pub(super) fn image_names(inspected: ImageInspect) -> Vec<Box<str>> {
+    let [tags, digests] = [inspected.repo_tags, inspected.repo_digests].map(Option::unwrap_or_default);
+    let names = tags.into_iter().chain(digests);
+    names.take(IMAGE_NAMES).map(String::into_boxed_str).collect()
+}
+
+/// The id of the program that an event says is being put into a container.
+pub(super) fn exec_id(change: &EventMessage) -> Option<String> {
+    change.action.as_deref()?.strip_prefix("exec_create")?;
+    change.actor.as_ref()?.attributes.as_ref()?.get("execID").cloned()
+}
+
+/// What a program that was put into a container was given.
+pub(super) fn told_exec(inspected: ExecInspectResponse) -> Option<ToldExec> {
+    let process = inspected.process_config?;
+    Some(ToldExec {
+        container: inspected.container_id?.into(),
+        command_line: command(process.entrypoint, process.arguments),
+        privileged: process.privileged?,
+    })
 }
 
 /// The news in an event, if it is one that matters.
@@ -283,6 +311,37 @@ mod tests {
         assert_eq!(asked.published_ports, [port]);
         let named = inspect(json!({"Config": {"Env": ["KUBERNETES_SERVICE_HOST=kubernetes.default"]}}));
         assert_eq!(named.kubernetes_api, None);
+    }
+
+    #[test]
+    fn an_image_has_many_names() {
+        let inspected = json!({"RepoTags": ["web:1"], "RepoDigests": ["xmrig/xmrig@sha256:77"]});
+        let names = image_names(serde_json::from_value(inspected).unwrap());
+        assert_eq!(names, ["web:1", "xmrig/xmrig@sha256:77"].map(Box::from));
+        assert!(image_names(serde_json::from_value(json!({})).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn a_program_that_is_put_into_a_container_is_asked_about() {
+        let change = |action: &str| {
+            let event =
+                json!({"Action": action, "Actor": {"ID": "ab12", "Attributes": {"execID": "77", "name": "web"}}});
+            exec_id(&serde_json::from_value(event).unwrap())
+        };
+        assert_eq!(change("exec_create: sh -c id"), Some("77".to_owned()));
+        assert_eq!(change("exec_start: sh -c id"), None);
+        let told = |parts: serde_json::Value| told_exec(serde_json::from_value(parts).unwrap());
+        let process = json!({"privileged": true, "entrypoint": "sh", "arguments": ["-c", "id"]});
+        let expected = ToldExec {
+            container: "ab12".into(),
+            command_line: "sh -c id".into(),
+            privileged: true,
+        };
+        assert_eq!(
+            told(json!({"ContainerID": "ab12", "ProcessConfig": process})),
+            Some(expected)
+        );
+        assert_eq!(told(json!({"ContainerID": "ab12"})), None);
     }
 
     #[test]
