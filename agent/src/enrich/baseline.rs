@@ -24,7 +24,7 @@ use crate::{
 
 /// Images that are remembered. A node runs some hundred at a time; of those that are gone, the longest unseen one makes
 /// room, first among those that never got through their learning: whoever starts many images pushes out his own.
-const SUBJECTS: usize = 512;
+pub const SUBJECTS: usize = 512;
 
 /// Behaviours of one image. Beyond, one that is not known makes room; what is known is never pushed out, so that a flood
 /// of new behaviour costs nothing but what is not yet known.
@@ -32,7 +32,7 @@ const BEHAVIOURS: usize = 128;
 
 /// Behaviours of all images: at about 300 bytes (900 at worst) some 5 MiB. Beyond, nothing more is recorded, and stays
 /// new.
-const ALL_BEHAVIOURS: usize = 16_384;
+pub const ALL_BEHAVIOURS: usize = 16_384;
 
 /// When something counts as learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

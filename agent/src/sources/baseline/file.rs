@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::event::baseline::Learned;
+use crate::{
+    enrich::baseline::{ALL_BEHAVIOURS, SUBJECTS},
+    event::baseline::Learned,
+};
 
 /// The form that is written, and the only one that is read.
 const VERSION: u32 = 1;
@@ -73,7 +76,20 @@ pub fn read(path: &Path) -> Result<Learned> {
         "{} is of version {version}, this agent reads {VERSION}",
         path.display()
     );
+    check(&read.learned).with_context(|| format!("{} is refused", path.display()))?;
     Ok(read.learned)
+}
+
+/// Whether a table can hold it, or could some versions ago: nothing larger comes to the stream, which would be busy with it
+/// while everything else waits.
+pub(super) fn check(learned: &Learned) -> Result<()> {
+    let images = learned.subjects.len();
+    let behaviours: usize = learned.subjects.values().map(|subject| subject.behaviours.len()).sum();
+    ensure!(
+        images <= 4 * SUBJECTS && behaviours <= 4 * ALL_BEHAVIOURS,
+        "{images} images with {behaviours} behaviours: more than a table holds ({SUBJECTS}, {ALL_BEHAVIOURS})"
+    );
+    Ok(())
 }
 
 /// Writes it into that folder, which is made if need be: for root alone, complete or not at all.
@@ -166,6 +182,25 @@ mod tests {
             assert_eq!(fs::read_to_string(folder.join("baseline.json.broken")).unwrap(), text);
             assert_eq!(load(&folder).unwrap(), None);
         }
+    }
+
+    #[test]
+    fn what_no_table_holds_is_refused() {
+        let (_above, folder) = folder();
+        let subject = crate::enrich::baseline::sample().subjects.pop_first().unwrap().1;
+        let many = (0..=4 * SUBJECTS).map(|number| (number.to_string().into(), subject.clone()));
+        let mut learned = Learned {
+            subjects: many.collect(),
+        };
+        store(&folder, &learned).unwrap();
+        let error = format!("{:#}", read(&path(&folder)).unwrap_err());
+        assert!(
+            error.contains("2049 images with 4098 behaviours: more than a table holds"),
+            "{error}"
+        );
+        learned.subjects.pop_first();
+        store(&folder, &learned).unwrap();
+        assert_eq!(read(&path(&folder)).unwrap(), learned);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use tracing::warn;
 use uuid::Uuid;
 
-use super::file::{make, replace};
+use super::file::{check, make, replace};
 use crate::event::baseline::Order;
 
 /// Orders that are taken up at a time.
@@ -98,7 +98,11 @@ fn read(path: &Path) -> Result<Order> {
     let length = fs::metadata(path).with_context(context)?.len();
     anyhow::ensure!(length <= LARGEST, "{} has {length} bytes", path.display());
     let text = fs::read(path).with_context(context)?;
-    serde_json::from_slice(&text).with_context(|| format!("{} is no order", path.display()))
+    let order = serde_json::from_slice(&text).with_context(|| format!("{} is no order", path.display()))?;
+    if let Order::Import(learned) = &order {
+        check(learned).with_context(|| format!("{} is refused", path.display()))?;
+    }
+    Ok(order)
 }
 
 #[cfg(test)]
