@@ -57,7 +57,7 @@ mod tests {
         let alert = samples::exec();
         let mut facts = Vec::new();
         each(&alert, &mut |name, value| {
-            facts.push((name.to_owned(), value.to_owned()))
+            facts.push((name.to_owned(), value.to_owned()));
         });
         let values = |wanted: &str| -> Vec<_> {
             let of_name = facts.iter().filter(|(name, _)| name == wanted);

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,11 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
     if !settings.enabled {
         return Ok(Vec::new());
     }
+    let socket = settings.socket.display();
+    ensure!(
+        settings.socket.is_absolute(),
+        "output.journald.socket: {socket} is not absolute"
+    );
     let FormatOrNone(whole) = settings.format;
     Ok(vec![Opened {
         name: SINK.name,

@@ -136,13 +136,13 @@ mod tests {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut buffer = [0; 16];
-        let received = recvmsg(
+        let datagram = recvmsg(
             &receiver,
             &mut [IoSliceMut::new(&mut buffer)],
             &mut control,
             RecvFlags::empty(),
         );
-        assert_eq!(received.unwrap().bytes, 0);
+        assert_eq!(datagram.unwrap().bytes, 0);
         let descriptor: OwnedFd = control
             .drain()
             .find_map(|message| match message {

@@ -108,18 +108,14 @@ impl Messages {
         );
         structured_data(alert, &mut text);
         text.push(' ');
-        match &self.whole {
-            Some(formatter) => {
-                let mut message = text.into_bytes();
-                formatter.write(alert, &mut message);
-                message.truncate(message.trim_ascii_end().len());
-                message
-            }
-            None => {
-                text.push_str(cut(&visible(&Summary(alert).to_string())));
-                text.into_bytes()
-            }
+        if let Some(formatter) = &self.whole {
+            let mut message = text.into_bytes();
+            formatter.write(alert, &mut message);
+            message.truncate(message.trim_ascii_end().len());
+            return message;
         }
+        text.push_str(cut(&visible(&Summary(alert).to_string())));
+        text.into_bytes()
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) enum Answer {
 /// Posts to one address.
 pub(super) struct Client {
     runtime: Runtime,
-    client: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     uri: Uri,
     headers: HeaderMap,
     time: Duration,
@@ -62,13 +62,13 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .build();
-        let client = legacy::Client::builder(TokioExecutor::new())
+        let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)
             .build(connector);
         Ok(Self {
             runtime,
-            client,
+            http,
             uri,
             headers,
             time,
@@ -94,7 +94,7 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
-        let answer = self.client.request(request).await.map_err(innermost)?;
+        let answer = self.http.request(request).await.map_err(innermost)?;
         let status = answer.status();
         let text = text(answer.into_body()).await;
         Ok(meaning(status, &text))
