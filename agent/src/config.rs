@@ -22,7 +22,7 @@ use crate::{
     alert::{Level, redact::Redactor},
     control::{Control, Metrics},
     enrich::baseline::Learning,
-    sinks,
+    sinks::Outputs,
     sources::docker::RUNTIMES,
 };
 
@@ -68,7 +68,7 @@ pub struct Config {
     /// Metrics.
     pub metrics: Metrics,
     /// Where alerts go.
-    pub sinks: sinks::Settings,
+    pub output: Outputs,
 }
 
 /// Docker, which tells the names, images and settings of containers.
@@ -109,7 +109,7 @@ pub struct Baseline {
     pub keep_every: SignedDuration,
 }
 
-/// The sections, but for those of the sinks.
+/// The sections, but for those of the outputs.
 const SECTIONS: &[Section] = &[
     Section::of::<Config>(""),
     Section::of::<Docker>("docker"),
@@ -135,6 +135,7 @@ impl Default for Config {
             control: Control::default(),
             metrics: Metrics::default(),
             sinks: sinks::Settings::default(),
+            output: Outputs::default(),
         }
     }
 }
@@ -176,6 +177,7 @@ const READ_AT_START: &[&str] = &[
     "control",
     "metrics",
     "sinks",
+    "output",
 ];
 
 impl Config {
@@ -196,7 +198,7 @@ impl Config {
         // What is not shown may differ all the same.
         for (path, differs) in [
             ("secrets", self.secrets != other.secrets),
-            ("sinks", self.sinks != other.sinks),
+            ("output", self.output != other.output),
         ] {
             if differs && !changes.iter().any(|change| change.starts_with(path)) {
                 changes.push(path.to_owned());
