@@ -134,7 +134,6 @@ impl Default for Config {
             baseline: Baseline::default(),
             control: Control::default(),
             metrics: Metrics::default(),
-            sinks: sinks::Settings::default(),
             output: Outputs::default(),
         }
     }
@@ -176,7 +175,6 @@ const READ_AT_START: &[&str] = &[
     "baseline.keep-every",
     "control",
     "metrics",
-    "sinks",
     "output",
 ];
 

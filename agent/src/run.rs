@@ -19,7 +19,6 @@ use tracing::{info, warn};
 use crate::{
     config::Config,
     control::status::KernelCounters,
-    detect::Ask,
     event::{Event, Health, Kind, RuntimeState, baseline::Copy},
     sources::{
         self, baseline,

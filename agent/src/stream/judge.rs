@@ -7,9 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     alert::{Alert, Level, dedup::Dedup, log::Log, redact::Redactor},
     config::Config,
-    detect::{Ask, Match, Rules},
     control::status,
-    detect::{Ask, Rules},
+    detect::{Ask, Match, Rules},
     event::{Process, baseline::BehaviourKind},
     observed::Observed,
     sources::looks::{self, Asker, Question},
