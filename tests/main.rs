@@ -21,6 +21,7 @@ mod web_host;
 
 mod docker_api;
 mod baseline;
+mod drift;
 mod execution;
 mod kubernetes;
 mod kubernetes_dashboard;
@@ -41,8 +42,10 @@ mod paths;
 mod php;
 mod quiet;
 mod reload;
+mod reverse_shell;
 mod sigma;
 mod sockets;
 mod storm;
+mod temporary_folder;
 mod unix_sockets;
 mod web_shell;

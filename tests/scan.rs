@@ -59,7 +59,7 @@ fn a_scan_finds_all_that_was_left_behind() {
         ("SSH server is running inside a container", &|alert| {
             container_id(alert) == sshd
         }),
-        ("Process execution from temporary folder", &|alert| {
+        ("Fileless execution detected", &|alert| {
             exe(alert).starts_with("/opt/helper")
         }),
     ];
