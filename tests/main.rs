@@ -39,6 +39,7 @@ mod exceptions;
 mod failures;
 mod host;
 mod paths;
+mod peers;
 mod php;
 mod quiet;
 mod reload;
