@@ -39,6 +39,7 @@ mod corpus;
 mod exceptions;
 mod failures;
 mod host;
+mod noise;
 mod paths;
 mod peers;
 mod php;
