@@ -32,11 +32,13 @@ mod scan;
 mod short_lived;
 mod ssh;
 
+mod attacks;
 mod configuration;
 mod corpus;
 mod exceptions;
 mod failures;
 mod host;
+mod noise;
 mod paths;
 mod php;
 mod quiet;

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
 };
 
@@ -32,13 +32,27 @@ pub(crate) struct WebHost {
 impl WebHost {
     /// Starts one from the fixture `web`; nothing if that is missing.
     pub(crate) fn start() -> Option<Self> {
-        let fixture = fixtures::require("web")?;
+        Self::start_from("web", "shared")
+    }
+
+    /// Starts one from the fixture `node`, where packages can be installed; nothing if that is missing.
+    pub(crate) fn start_node() -> Option<Self> {
+        Self::start_from("node", "own")
+    }
+
+    /// `usr` says whether that folder is the host's own or shared, which is sooner there.
+    fn start_from(fixture: &str, usr: &str) -> Option<Self> {
+        let fixture = fixtures::require(fixture)?;
         let folder = tempfile::tempdir().unwrap();
         let own = "--mount --propagation private --net --pid --fork --kill-child=KILL";
         // The outer shell ends at once and leaves the inner one to the machine's first process.
         let leave = format!(r#"exec 3<&0; unshare {own} sh -euc "$0" sh "$@" <&3 3<&- &"#);
         let mut outer = Command::new("sh");
-        outer.args(["-c", &leave, PREPARE]).arg(folder.path()).arg(fixture);
+        outer
+            .args(["-c", &leave, PREPARE])
+            .arg(folder.path())
+            .arg(fixture)
+            .arg(usr);
         let mut outer = outer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (commands, said) = (outer.stdin.take().unwrap(), outer.stdout.take().unwrap());
         outer.wait().unwrap();
@@ -56,6 +70,11 @@ impl WebHost {
     /// Runs a shell script as the host's own root and gives its output; one that fails ends the test. A server that it
     /// leaves in the background stays.
     pub(crate) fn run(&self, script: &str) -> String {
+        self.run_within(script, Duration::from_mins(1))
+    }
+
+    /// The same for a script that may take so long.
+    pub(crate) fn run_within(&self, script: &str, limit: Duration) -> String {
         let number = self.scripts.get();
         self.scripts.set(number + 1);
         let name = format!("/run/script-{number}");
@@ -68,9 +87,7 @@ impl WebHost {
         )
         .unwrap();
         let done = self.path(&format!("{name}.done"));
-        let status = wait_for("end of the script", Duration::from_mins(1), || {
-            fs::read_to_string(&done).ok()
-        });
+        let status = wait_for("end of the script", limit, || fs::read_to_string(&done).ok());
         let output = fs::read_to_string(self.path(&format!("{name}.out"))).unwrap();
         assert_eq!(status.trim(), "0", "{script}: {output}");
         output
@@ -102,6 +119,18 @@ impl WebHost {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{url}: {errors}\n{}", self.log());
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Asks the page at that URL to run a command that takes long, and waits until its shell does.
+    pub(crate) fn leave_running(&self, url: &str, command: &str) -> Asked {
+        let mut curl = self.command("curl");
+        curl.args(["--silent", "--get", "--data-urlencode", &format!("c={command}"), url]);
+        let asked = Asked(curl.stdout(Stdio::null()).spawn().unwrap());
+        let shell = format!("sh -c {command}");
+        wait_for("the page's shell", PATIENCE, || {
+            self.run("ps -e -o args=").contains(&shell).then_some(())
+        });
+        asked
     }
 
     /// Writes a file of the host's that everybody may read; makes its folder.
@@ -196,18 +225,33 @@ impl Drop for WebHost {
     }
 }
 
-/// Makes of the folder `$1` a root with the packages of `$2`, and becomes its first process, which says its id.
+/// A request that has no answer yet; given up when dropped.
+pub(crate) struct Asked(Child);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // One that was answered meanwhile needs no end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Makes of the folder `$1` a root with the packages of `$2`, and becomes its first process, which says its id. `$3`
+/// tells whether `/usr` is its `own`.
 const PREPARE: &str = r#"
     read -r pid rest </proc/self/stat
     mount -t tmpfs -o mode=755 tmpfs "$1"
     cd "$1"
     cp -a "$2/etc" "$2/var" .
+    [ "$3" != own ] || cp -a "$2/usr" .
     for link in bin sbin lib lib64; do ln -s "usr/$link" "$link"; done
     mkdir -p usr proc sys dev run/sshd tmp root home/admin srv opt old
     chmod 1777 tmp
     chown 1000:1000 home/admin
-    mount --bind "$2/usr" usr
-    mount -o remount,bind,ro usr
+    if [ "$3" != own ]; then
+        mount --bind "$2/usr" usr
+        mount -o remount,bind,ro usr
+    fi
     mount -t proc proc proc
     mount -t tmpfs -o mode=755 tmpfs dev
     for node in null zero full random urandom tty; do
