@@ -202,12 +202,12 @@ impl Desk {
         self.stream.send(question).await.ok()?;
         let stream = timeout(ANSWER, answer).await.ok()?.ok()?;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let sinks = sinks.counters().map(|(name, counters)| Sink {
-            name: name.to_owned(),
-            delivered: count(&counters.delivered),
-            lost: count(&counters.lost),
-            failures: count(&counters.failures),
-            waiting: count(&counters.in_hand),
+        let sinks = sinks.status().map(|sink| Sink {
+            name: sink.name.to_owned(),
+            delivered: count(&sink.counters.delivered),
+            lost: count(&sink.counters.lost),
+            failures: count(&sink.counters.failures),
+            waiting: sink.waiting,
         });
         let mut runtimes = self.fixed.stream.runtimes.clone();
         runtimes.extend(stream.runtimes);
