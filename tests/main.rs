@@ -32,6 +32,7 @@ mod scan;
 mod short_lived;
 mod ssh;
 
+mod attacks;
 mod configuration;
 mod corpus;
 mod exceptions;
