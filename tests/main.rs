@@ -38,6 +38,7 @@ mod corpus;
 mod exceptions;
 mod failures;
 mod host;
+mod noise;
 mod paths;
 mod php;
 mod quiet;
