@@ -81,7 +81,8 @@ fn configuration(arguments: &Arguments, directory: &Path, inside: &Inside) -> Op
         reading.settings.say(option);
     }
     match &arguments.file {
-        Some(none) if none.eq_ignore_ascii_case("none") => Some(()),
+        // The second is no file that could be read, and many use it to say the same.
+        Some(nothing) if nothing.eq_ignore_ascii_case("none") || nothing == "/dev/null" => Some(()),
         Some(file) => reading.file(&directory.join(file)),
         None => reading.file(PLACES.map(Path::new).into_iter().find(|place| inside.holds(place))?),
     }?;

@@ -131,6 +131,7 @@ fn arguments_come_before_files() {
         verdict("sshd", &[(PLACES[1], "PermitRootLogin yes\n")]),
         Some((true, true))
     );
+    assert_eq!(verdict("sshd -f /dev/null", &file), Some((false, true)));
 }
 
 #[test]
