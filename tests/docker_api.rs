@@ -10,15 +10,18 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    dockerd::{DEBIAN, Dockerd, PRIVATE, Setup},
+    dockerd::{Dockerd, PRIVATE, Setup},
     neighbour::{Neighbour, SOCKET},
-    ocsf::{activity, brief, container_id, exe, fact, level, pid, port, title},
+    ocsf::{activity, brief, exe, fact, level, pid, port, title},
     podman::{Podman, Service},
     tls::Certificates,
     tocsin::{PATIENCE, Tocsin},
 };
 
 const TITLE: &str = "Exposed Docker daemon detected";
+
+/// Without this word, Docker waits for fifteen seconds before it serves everybody.
+const PLAIN: &str = "--tls=false";
 
 /// Ports, each of one thing.
 mod at {
@@ -29,9 +32,6 @@ mod at {
     pub(super) const TLS: u16 = 2376;
     pub(super) const INHERITED: u16 = 4444;
     pub(super) const PODMAN: u16 = 8888;
-    pub(super) const NESTED: u16 = 4545;
-    pub(super) const SIDECAR: u16 = 2374;
-    pub(super) const SIDECAR_PUBLISHED: [u16; 2] = [9374, 9375];
     pub(super) const RELAY: u16 = 9001;
     pub(super) const CONNECTED: u16 = 9002;
     pub(super) const PER_REQUEST: u16 = 9003;
@@ -44,7 +44,6 @@ mod at {
 /// Who an alert must be about.
 enum Who {
     Process(u32),
-    Container(String),
     /// In a network of its own, where no other listens at that port.
     Program(&'static str),
 }
@@ -64,7 +63,6 @@ impl Case {
     fn is_meant(&self, alert: &Value) -> bool {
         let is_by = match &self.who {
             Who::Process(process) => pid(alert) == Some((*process).into()),
-            Who::Container(id) => container_id(alert) == id,
             Who::Program(name) => {
                 exe(alert).ends_with(name) && (fact(alert, "event.startup") == &json!(true)) == self.at_startup
             }
@@ -82,7 +80,6 @@ impl Case {
 struct Daemons {
     plain: Dockerd,
     file: Dockerd,
-    encrypted: Dockerd,
     mutual: Dockerd,
     inherited: Dockerd,
     _podman: Service,
@@ -90,12 +87,11 @@ struct Daemons {
 
 impl Daemons {
     fn start(certificates: &Certificates, podman: &Podman) -> Option<Self> {
-        let [plain, file, encrypted, mutual, inherited] = daemons(certificates)?;
+        let [plain, file, mutual, inherited] = daemons(certificates)?;
         plain.docker_ok(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
         Some(Self {
             plain,
             file,
-            encrypted,
             mutual,
             inherited,
             _podman: podman.serve(at::PODMAN),
@@ -124,7 +120,6 @@ impl Daemons {
             daemon("argv, loopback", &self.plain, at::LOOPBACK, Some("Medium")),
             daemon("argv, a private address", &self.plain, at::PRIVATE, Some("High")),
             daemon("daemon.json", &self.file, at::FILE, Some("Critical")),
-            daemon("--tls alone", &self.encrypted, at::TLS, Some("Critical")),
             daemon("inherited", &self.inherited, at::INHERITED, Some("Critical")),
             case("podman", podman, at::PODMAN, [Some("Critical"), Some("Medium")]),
             daemon("mutual TLS", &self.mutual, at::TLS, None),
@@ -210,46 +205,6 @@ impl Neighbours {
     }
 }
 
-/// Containers that serve it, of the daemon that the asking agent can ask about them.
-struct Containers {
-    nested: String,
-    sidecar: String,
-}
-
-impl Containers {
-    /// With other names, and another port of the node, for each `number`.
-    fn start(outer: &Dockerd, number: u16) -> Self {
-        Self {
-            nested: nested(outer, &format!("nested-{number}")),
-            sidecar: sidecar(
-                outer,
-                &format!("sidecar-{number}"),
-                at::SIDECAR_PUBLISHED[usize::from(number)],
-            ),
-        }
-    }
-
-    fn cases(&self, at_startup: bool) -> Vec<Case> {
-        let [nested, sidecar] = [&self.nested, &self.sidecar].map(|id| Who::Container(id.clone()));
-        let case = |what, who, port, levels| Case {
-            what,
-            who,
-            port,
-            levels,
-            at_startup,
-        };
-        vec![
-            case("Docker-in-Docker", nested, at::NESTED, [Some("High"), Some("Medium")]),
-            case(
-                "a published proxy with the socket",
-                sidecar,
-                at::SIDECAR,
-                [Some("Critical"), None],
-            ),
-        ]
-    }
-}
-
 #[test]
 fn a_daemon_is_found_however_it_is_told_whom_to_serve() {
     let (Some(podman), Some(maker)) = (Podman::of_root(), Dockerd::start()) else {
@@ -272,16 +227,6 @@ fn what_forwards_to_a_daemons_socket_is_found_under_any_name() {
     let after = Neighbours::start().unwrap();
     before.use_proxy();
     after.use_proxy();
-    agents.check(&[before.cases(true), after.cases(false)]);
-}
-
-#[test]
-fn a_container_that_serves_the_api_is_found() {
-    let Some(dockerd) = Dockerd::start() else { return };
-    dockerd.import_debian();
-    let before = Containers::start(&dockerd, 0);
-    let agents = Agents::start(&dockerd);
-    let after = Containers::start(&dockerd, 1);
     agents.check(&[before.cases(true), after.cases(false)]);
 }
 
@@ -333,13 +278,12 @@ fn raised<'a>(alerts: &'a [Value], case: &Case) -> Vec<(&'a str, bool)> {
 
 /// Whether an alert is about a port of this test, and not about something else of this machine.
 fn is_ours(alert: &Value, cases: &[&Case]) -> bool {
-    let ports = cases.iter().map(|case| case.port).chain(at::SIDECAR_PUBLISHED);
-    let is_our_port = ports.map(u64::from).any(|ours| port(alert) == Some(ours));
+    let is_our_port = cases.iter().any(|case| port(alert) == Some(case.port.into()));
     title(alert) == TITLE && is_our_port
 }
 
 /// All of them, started at the same time.
-fn daemons(certificates: &Certificates) -> Option<[Dockerd; 5]> {
+fn daemons(certificates: &Certificates) -> Option<[Dockerd; 4]> {
     let host = |address: &str, port: u16| ["-H".to_owned(), format!("tcp://{address}:{port}")];
     let settings = |settings: Value| settings.as_object().cloned().unwrap_or_default();
     let plain = [
@@ -347,10 +291,6 @@ fn daemons(certificates: &Certificates) -> Option<[Dockerd; 5]> {
         host("127.0.0.1", at::LOOPBACK),
         host(PRIVATE, at::PRIVATE),
     ];
-    let mut encrypted = certificates.daemon_arguments();
-    encrypted.retain(|argument| argument != "--tlsverify");
-    encrypted.push("--tls".to_owned());
-    encrypted.extend(host("0.0.0.0", at::TLS));
     let mutual = json!({
         "hosts": [format!("tcp://0.0.0.0:{}", at::TLS)],
         "tlsverify": true,
@@ -367,9 +307,8 @@ fn daemons(certificates: &Certificates) -> Option<[Dockerd; 5]> {
         ..Setup::default()
     };
     let setups = [
-        arguments(plain.concat()),
-        settings(json!({"hosts": [format!("tcp://0.0.0.0:{}", at::FILE)]})),
-        arguments(encrypted),
+        arguments([plain.concat(), vec![PLAIN.to_owned()]].concat()),
+        settings(json!({"hosts": [format!("tcp://0.0.0.0:{}", at::FILE)], "tls": false})),
         settings(mutual),
         Setup {
             inherits: Some(at::INHERITED),
@@ -382,47 +321,6 @@ fn daemons(certificates: &Certificates) -> Option<[Dockerd; 5]> {
     });
     let started: Vec<Dockerd> = started.into_iter().flatten().collect();
     started.try_into().ok()
-}
-
-/// A daemon in a container of the daemon's, as Docker-in-Docker is without TLS.
-fn nested(outer: &Dockerd, name: &str) -> String {
-    let packages = crate::fixtures::require("docker").expect("asked before");
-    let mount = format!("{}:/packages:ro", packages.display());
-    let options = [
-        "--privileged",
-        "--volume",
-        &mount,
-        "--env",
-        "PATH=/packages/programs:/usr/sbin:/usr/bin:/sbin:/bin",
-        "--env",
-        "LD_LIBRARY_PATH=/packages/usr/lib/x86_64-linux-gnu",
-    ];
-    let host = format!("tcp://0.0.0.0:{}", at::NESTED);
-    let command = [
-        DEBIAN,
-        "/packages/programs/dockerd",
-        "--host",
-        &host,
-        "--bridge=none",
-        "--iptables=false",
-        "--ip6tables=false",
-        "--storage-driver=vfs",
-    ];
-    let id = outer.run(name, &options, &command);
-    outer.wait_for_listener(&id, at::NESTED);
-    id
-}
-
-/// A container that was given the socket, and whose port the node forwards to a server that says nothing of it.
-fn sidecar(outer: &Dockerd, name: &str, published: u16) -> String {
-    let mount = format!("{}:/var/run/docker.sock", outer.socket());
-    let port = format!("{published}:{}", at::SIDECAR);
-    let options = ["--volume", &mount, "--publish", &port];
-    let server = nginx(&server("/var/run/docker.sock", &format!("0.0.0.0:{}", at::SIDECAR)));
-    let script = format!("printf %s '{server}' >/etc/server; exec nginx -c /etc/server -e stderr");
-    let id = outer.run(name, &options, &[DEBIAN, "sh", "-c", &script]);
-    outer.wait_for_listener(&id, at::SIDECAR);
-    id
 }
 
 /// A server of nginx before the socket.

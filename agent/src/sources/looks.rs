@@ -81,6 +81,10 @@ struct Look {
     subject: fn(&Observed) -> Option<ProcessKey>,
     /// How long after the question the look is taken.
     delay: Duration,
+    /// How long after that it is taken again, and again, while an answer is not final.
+    more: &'static [Duration],
+    /// Whether an answer will stay as it is.
+    is_final: fn(&[Event]) -> bool,
     /// Looks, on a thread where it may block.
     answer: fn(&Question) -> Vec<Event>,
     /// What is known where nobody can look or it would be one look too many; `None` if that is nothing new.
@@ -188,19 +192,34 @@ async fn answer(look: Look, mut questions: Receiver<Asked>, events: Sender) {
     }
 }
 
-/// Takes one look, in time and when it is its turn.
+/// Takes one look, in time and when it is its turn, and again while it finds nothing: what stood before the agent has
+/// had its time.
 async fn take(look: Look, asked: Asked, permits: Arc<Semaphore>, events: Sender) {
-    tokio::time::sleep(look.delay).await;
-    let Ok(permit) = permits.acquire_owned().await else {
-        return;
-    };
-    tokio::task::spawn_blocking(move || {
-        let found = (look.answer)(&asked.question);
-        // Fails only when the agent ends.
-        let _ = events.blocking_send(found);
-        // Not before: whoever waits for answers finds this one in the channel.
-        drop((asked, permit));
-    });
+    let standing = asked.question.about.event.startup;
+    let more: &[Duration] = if standing { &[] } else { look.more };
+    let asked = Arc::new(asked);
+    let mut delays = std::iter::once(look.delay).chain(more.iter().copied()).peekable();
+    while let Some(delay) = delays.next() {
+        tokio::time::sleep(delay).await;
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return;
+        };
+        let (asked, events, is_last) = (Arc::clone(&asked), events.clone(), delays.peek().is_none());
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = (look.answer)(&asked.question);
+            let is_final = is_last || (look.is_final)(&found);
+            if is_final {
+                // Fails only when the agent ends.
+                let _ = events.blocking_send(found);
+            }
+            // Not before: whoever waits for answers finds this one in the channel.
+            drop((asked, permit));
+            is_final
+        });
+        if looked.await.unwrap_or(true) {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

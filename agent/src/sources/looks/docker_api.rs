@@ -32,12 +32,21 @@ pub(super) const LOOK: Look = Look {
     concerns: |observed| unanswered(observed).is_some(),
     subject: |observed| listener(observed)?.owner.process,
     delay: Duration::ZERO,
+    // dockerd listens seconds before it serves, and waits for fifteen more if it is to serve everybody.
+    more: &[
+        Duration::from_secs(2),
+        Duration::from_secs(5),
+        Duration::from_secs(10),
+        Duration::from_secs(15),
+    ],
+    is_final,
     answer: |question| answer(question, ask),
     unanswered,
 };
 
 /// The same where nobody may be asked: what the daemon's configuration says must do.
 pub(super) const WITHOUT_PROBE: Look = Look {
+    more: &[],
     answer: |question| answer(question, |_| Finding::Unknown),
     ..LOOK
 };
@@ -77,6 +86,15 @@ fn answer(question: &Question, ask: fn(&Listener) -> Finding) -> Vec<Event> {
         listener.findings.configuration = configured(asked);
     }
     vec![event_of(question, Kind::Listen(Box::new(listener)))]
+}
+
+/// A listener that does not tell may do so later.
+fn is_final(answer: &[Event]) -> bool {
+    let told = |event: &Event| match &event.kind {
+        Kind::Listen(listener) => listener.findings.docker_api.as_deref() != Some(UNKNOWN),
+        _ => true,
+    };
+    answer.iter().all(told)
 }
 
 /// An answer is news, also about a listener that was known.

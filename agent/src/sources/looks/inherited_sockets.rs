@@ -27,6 +27,8 @@ pub(super) const LOOK: Look = Look {
     concerns: |observed| matches!(observed.event.kind, Kind::Exec(_)) && !observed.event.startup,
     subject: |observed| Some(process(observed)?.key),
     delay: Duration::ZERO,
+    more: &[],
+    is_final: |_| true,
     answer,
     unanswered: |_| None,
 };

@@ -29,6 +29,8 @@ pub(super) const LOOK: Look = Look {
     concerns: |observed| listener(observed).is_some_and(|listener| listener.findings == Findings::default()),
     subject: |observed| listener(observed)?.owner.process,
     delay: Duration::from_secs(1),
+    more: &[],
+    is_final: |_| true,
     answer,
     unanswered: |_| None,
 };

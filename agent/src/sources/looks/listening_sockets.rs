@@ -29,6 +29,8 @@ pub(super) const LOOK: Look = Look {
     concerns,
     subject: |observed| Some(parent(observed)?.key),
     delay: Duration::ZERO,
+    more: &[],
+    is_final: |_| true,
     answer,
     unanswered: |_| None,
 };
