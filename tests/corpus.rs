@@ -25,6 +25,40 @@ const TEMP: &str = "Process execution from temporary folder";
 /// Makes an event of a line of another tool's, if it is of a kind that Tocsin has.
 type Convert = fn(&str) -> Option<Value>;
 
+/// The verdict that the corpus itself has for each of its files about Linux. Of `A09?` either is right; who connects to an
+/// address on a feed is known where there are feeds.
+const EXPECTED: [(&str, &str); 7] = [
+    ("atomic_elevated_half_a.tsv", "A10 when run under a web server"),
+    ("crowdsec_auditd-base64-exec.log", "A09?"),
+    ("crowdsec_auditd-postexploit-exec-from-net.log", "A09?"),
+    ("crowdsec_laurel-base64-exec.log", "A09?"),
+    ("crowdsec_laurel-logs.log", "A09?"),
+    ("gtfobins_php_r.txt", "A08 when run under a web server"),
+    ("tetragon_docs_ch00.jsonl", "P02 if feed has 64.225.45.153"),
+];
+
+#[test]
+fn every_file_of_the_corpus_has_its_verdict_here() {
+    let Some(corpus) = corpus_folder::require("linux") else {
+        return;
+    };
+    let table = read(&corpus, "../expected.tsv");
+    let verdict = |line: &str| {
+        let mut columns = line.strip_prefix("linux/")?.split('\t');
+        Some((columns.next()?.to_owned(), columns.nth(1)?.to_owned()))
+    };
+    let rows: Vec<_> = table.lines().filter_map(verdict).collect();
+    assert_eq!(
+        rows,
+        EXPECTED.map(|(file, verdict)| (file.to_owned(), verdict.to_owned()))
+    );
+    let files = fs::read_dir(&corpus).unwrap();
+    let files: BTreeSet<_> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(files, EXPECTED.map(|(file, _)| file.to_owned()).into());
+}
+
 #[test]
 fn records_of_other_tools_raise_no_more_than_they_should() {
     let Some(corpus) = corpus_folder::require("linux") else {

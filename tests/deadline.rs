@@ -16,3 +16,11 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut answer: impl FnMut() 
         thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// Asks until the answer is yes or `limit` has passed.
+pub(crate) fn wait_until(limit: Duration, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !is_so() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -282,7 +282,8 @@ impl Dockerd {
 
 impl Drop for Dockerd {
     fn drop(&mut self) {
-        let containers = String::from_utf8_lossy(&self.docker(&["ps", "--all", "--quiet"]).stdout).into_owned();
+        // Those that have ended leave nothing but files in the daemon's own folder.
+        let containers = String::from_utf8_lossy(&self.docker(&["ps", "--quiet"]).stdout).into_owned();
         let containers: Vec<_> = containers.split_whitespace().collect();
         if !containers.is_empty() {
             self.docker(&[&["rm", "--force"], &containers[..]].concat());

@@ -34,6 +34,7 @@ mod scan;
 mod short_lived;
 mod ssh;
 
+mod attacks;
 mod configuration;
 mod corpus;
 mod exceptions;

@@ -6,13 +6,15 @@ use serde_json::Value;
 
 use crate::{
     dockerd::Dockerd,
-    ocsf::{activity, brief, container_id, exe, fact, pid, title},
+    ocsf::{activity, brief, command_line, container_id, exe, fact, pid, title},
     tocsin::Tocsin,
     web_host::WebHost,
 };
 
 /// A debug build on a busy machine; what a scan may take is measured by the bench.
 const LIMIT: Duration = Duration::from_secs(20);
+/// What a page was told to run, and still does.
+const WEB_SHELL: &str = "sleep 1000; id; : left behind";
 
 #[test]
 fn a_scan_finds_all_that_was_left_behind() {
@@ -29,6 +31,10 @@ fn a_scan_finds_all_that_was_left_behind() {
     let sshd = dockerd.run("sshd", &["--network", "none"], &sshd);
     dockerd.wait_for_listener(&sshd, 22);
     host.run("cp /usr/bin/sleep /opt/helper; /opt/helper 1000 & sleep 0.1; rm /opt/helper");
+    host.write("/srv/www/page.php", "<?php system($_GET['c']);");
+    host.start_php_fpm("/opt/site/worker", "127.0.0.1:9000");
+    host.start_nginx("127.0.0.1:9000");
+    let _asked = host.leave_running("http://127.0.0.1/page.php", WEB_SHELL);
     host.run("for n in $(seq 500); do sleep 1000 & done");
 
     let began = Instant::now();
@@ -49,7 +55,7 @@ fn a_scan_finds_all_that_was_left_behind() {
     assert!(took < LIMIT, "a scan took {took:?}");
 
     let alerts: Vec<Value> = String::from_utf8(output.stdout).unwrap().lines().map(parse).collect();
-    let expected: [(&str, &dyn Fn(&Value) -> bool); 4] = [
+    let expected: [(&str, &dyn Fn(&Value) -> bool); 5] = [
         ("Privileged Container Detected", &|alert| {
             container_id(alert) == privileged
         }),
@@ -59,6 +65,7 @@ fn a_scan_finds_all_that_was_left_behind() {
         ("SSH server is running inside a container", &|alert| {
             container_id(alert) == sshd
         }),
+        ("Web shell detected", &|alert| command_line(alert).ends_with(WEB_SHELL)),
         ("Process execution from temporary folder", &|alert| {
             exe(alert).starts_with("/opt/helper")
         }),

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
 };
 
@@ -104,6 +104,18 @@ impl WebHost {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Asks the page at that URL to run a command that takes long, and waits until its shell does.
+    pub(crate) fn leave_running(&self, url: &str, command: &str) -> Asked {
+        let mut curl = self.command("curl");
+        curl.args(["--silent", "--get", "--data-urlencode", &format!("c={command}"), url]);
+        let asked = Asked(curl.stdout(Stdio::null()).spawn().unwrap());
+        let shell = format!("sh -c {command}");
+        wait_for("the page's shell", PATIENCE, || {
+            self.run("ps -e -o args=").contains(&shell).then_some(())
+        });
+        asked
+    }
+
     /// Writes a file of the host's that everybody may read; makes its folder.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
@@ -193,6 +205,17 @@ impl Drop for WebHost {
     fn drop(&mut self) {
         // The first process takes all others of its namespace with it.
         let _ = Pid::from_raw(self.pid).map(|pid| kill_process(pid, Signal::KILL));
+    }
+}
+
+/// A request that has no answer yet; given up when dropped.
+pub(crate) struct Asked(Child);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // One that was answered meanwhile needs no end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -1,14 +1,11 @@
 //! What runs below a web application: `Web shell detected` and `Attempt to run high privilege command detected`.
 
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 
 use crate::{
-    deadline::wait_for,
     dockerd::Dockerd,
     ocsf::{brief, command_line, container_id, exe, fact, has_signal, level, pid, title},
-    tocsin::{PATIENCE, Tocsin},
+    tocsin::Tocsin,
     web_host::WebHost,
 };
 
@@ -159,24 +156,9 @@ fn pages_do_what_pages_do_in_silence() {
 fn what_runs_below_a_worker_at_start_up_is_found() {
     let Some(host) = host_with_page() else { return };
     let mark = format!("{}", std::process::id());
-    let mut asked = host
-        .command("curl")
-        .args(["--silent", "--get", "--data-urlencode"])
-        .arg(format!("c=sleep 100; id; : {mark}"))
-        .arg("http://127.0.0.1/page.php")
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let running = || {
-        host.run("ps -e -o args=")
-            .contains(&format!("sh -c sleep 100; id; : {mark}"))
-            .then_some(())
-    };
-    wait_for("the page's shell", PATIENCE, running);
+    let _asked = host.leave_running("http://127.0.0.1/page.php", &format!("sleep 100; id; : {mark}"));
     let agent = Tocsin::start(&[]);
     let alert = agent.wait_for_alert(SHELL, |alert| command_line(alert).ends_with(&mark));
-    asked.kill().unwrap();
-    asked.wait().unwrap();
     assert_eq!(fact(&alert, "event.startup"), true, "{alert:#}");
     assert_eq!(
         (fact(&alert, "web_worker.image"), fact(&alert, "web_worker.uid")),
