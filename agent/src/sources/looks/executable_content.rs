@@ -34,6 +34,8 @@ pub(super) const LOOK: Look = Look {
     concerns,
     subject: |observed| Some(observed.process.as_ref()?.key),
     delay: Duration::ZERO,
+    more: &[],
+    is_final: |_| true,
     answer,
     unanswered: |_| None,
 };

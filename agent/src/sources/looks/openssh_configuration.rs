@@ -26,6 +26,8 @@ pub(super) const LOOK: Look = Look {
     concerns: |observed| unanswered(observed).is_some(),
     subject: |observed| Some(observed.process.as_ref()?.key),
     delay: Duration::ZERO,
+    more: &[],
+    is_final: |_| true,
     answer,
     unanswered,
 };
