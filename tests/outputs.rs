@@ -165,11 +165,11 @@ fn a_full_disk_delays_the_file_and_is_an_alert_elsewhere() {
     let configuration = configuration(&folder, &format!("[output.file]\npath = '{}'\n", file.display()));
     let agent = Tocsin::start_in(&folder.path().join("state"), &configuration, &[]);
     let filler = disk.0.join("filler");
-    let filled = Command::new("dd")
+    let dd = Command::new("dd")
         .args(["if=/dev/zero", &format!("of={}", filler.display()), "bs=4k"])
         .stderr(Stdio::null())
         .status();
-    assert!(!filled.unwrap().success(), "the disk is full");
+    assert!(!dd.unwrap().success(), "the disk is full");
     let meanwhile: Vec<_> = (0..4).map(|_| run_deleted("/dev/shm")).collect();
     let down = agent.wait_for_alert("An output is down", |_| true);
     let expected = format!(
