@@ -21,6 +21,7 @@ mod web_host;
 
 mod docker_api;
 mod baseline;
+mod drift;
 mod execution;
 mod kubernetes;
 mod kubernetes_dashboard;
