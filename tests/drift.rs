@@ -18,12 +18,12 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
     let image = dockerd.import_debian();
     let agent = Tocsin::start(&["--docker-socket", &dockerd.socket(), "--dedup", "0"]);
     // What an image does by itself while it is young is learned; what fetches before it runs is told.
-    let own = "cp /bin/true /opt/plugin; /opt/plugin; chown 33 /usr/bin/id; id; exec sleep 1000";
+    let own = "cp /bin/true /usr/bin/plugin; /usr/bin/plugin; chown 33 /usr/bin/id; id; exec sleep 1000";
     let id = dockerd.run("own", &["--network", "none"], &[image, "sh", "-c", own]);
-    let fetch = "curl -s http://127.0.0.1:9/fetched; cp /bin/true /opt/fetched; /opt/fetched";
+    let fetch = "curl -s http://127.0.0.1:9/fetched; cp /bin/true /usr/bin/fetched; /usr/bin/fetched";
     let fetches = dockerd.run_to_end("fetches", &["--network", "none"], &[image, "sh", "-c", fetch]);
     // Somebody is let in.
-    let bring = "cp /bin/true /opt/brought; /opt/brought; cp /bin/true /tmp/brought; /tmp/brought; id";
+    let bring = "cp /bin/true /usr/bin/brought; /usr/bin/brought; cp /bin/true /tmp/brought; /tmp/brought; id";
     dockerd.docker_ok(&["exec", &id, "sh", "-c", bring]);
     // An image is built.
     let folder = tempfile::tempdir().unwrap();
@@ -41,7 +41,9 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
         .unwrap();
     assert!(built.status.success(), "{built:?}");
 
-    let alert = agent.wait_for_alert(DRIFT, |alert| exe(alert) == "/opt/brought" && container_id(alert) == id);
+    let alert = agent.wait_for_alert(DRIFT, |alert| {
+        exe(alert) == "/usr/bin/brought" && container_id(alert) == id
+    });
     assert_eq!(
         fact(&alert, "process.exe_kind"),
         &serde_json::json!(["upper-layer"]),
@@ -54,14 +56,14 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
         let found = alerts.iter().filter(ours).map(|alert| (title(alert), level(alert)));
         found.collect::<Vec<_>>()
     };
-    assert_eq!(of("/opt/brought"), [(DRIFT, "High")]);
+    assert_eq!(of("/usr/bin/brought"), [(DRIFT, "High")]);
     assert_eq!(
         of("/tmp/brought"),
         [("Process execution from temporary folder", "High")],
         "one title speaks"
     );
-    assert_eq!(of("/opt/fetched"), [(DRIFT, "Medium")]);
-    for program in ["/opt/plugin", "/opt/built"] {
+    assert_eq!(of("/usr/bin/fetched"), [(DRIFT, "Medium")]);
+    for program in ["/usr/bin/plugin", "/usr/bin/built"] {
         assert_eq!(of(program), [], "{program}");
     }
     // Its owner was changed, and nothing else: somebody let in runs it, which is told, while the image's own run is not.
