@@ -24,7 +24,8 @@ pub use self::{
     },
     roles::Roles,
     socket::{
-        Connection, DnsMessage, Endpoint, Findings, ListenAddress, Listener, OpensshConfiguration, Owner, Protocol,
+        Connection, DnsMessage, Endpoint, Ends, Findings, ListenAddress, Listener, OpensshConfiguration, Owner,
+        Protocol,
     },
 };
 

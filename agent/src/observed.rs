@@ -60,6 +60,8 @@ pub struct Facts {
     pub parent_sockets_known: bool,
     /// Which of the texts that rules have asked for stand in the process's executable; `None` where nobody has looked.
     pub content: Option<Arc<[Box<str>]>>,
+    /// Whether the process's side opened the connection that its standard input or output is.
+    pub stdio_initiated: Option<bool>,
     /// The rules that have matched this event, of one that is judged again.
     pub judged_before: Vec<Uuid>,
     /// What the scores that concern this event came to.
