@@ -124,7 +124,7 @@ fn output_that_cannot_be_written_fails() {
     let output = replay.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(
-        stderr(&output).ends_with("tocsin: 1 alerts could not be delivered\n"),
+        stderr(&output).ends_with("tocsin: alerts could not be delivered: stdout 1\n"),
         "{}",
         stderr(&output)
     );

@@ -93,6 +93,6 @@ pub(crate) fn brief(alert: &Value) -> String {
     )
 }
 
-fn text<'a>(alert: &'a Value, path: &str) -> &'a str {
+pub(crate) fn text<'a>(alert: &'a Value, path: &str) -> &'a str {
     alert.pointer(path).and_then(Value::as_str).unwrap_or_default()
 }

@@ -13,6 +13,7 @@ mod config;
 mod fields;
 mod bench;
 mod doctor;
+mod selftest;
 mod generate;
 
 use std::{
@@ -38,8 +39,11 @@ use crate::{
         values::{parse_duration, parse_ring},
     },
     detect::problem::Severity,
-    sinks::{self, Format, Host},
-    sources::rules::{Loaded, load_all},
+    sinks::{self, Format, Host, Outputs},
+    sources::{
+        self,
+        rules::{Loaded, load_all},
+    },
 };
 
 /// Alarm bell of a Linux node: watches processes and sockets through eBPF, and raises alerts by Sigma rules
@@ -71,6 +75,7 @@ enum Command {
     Baseline(baseline::Arguments),
     Config(config::Arguments),
     Doctor(doctor::DoctorArgs),
+    Selftest(selftest::SelftestArgs),
     Generate(generate::GenerateArgs),
 }
 
@@ -96,6 +101,7 @@ impl Cli {
             Command::Baseline(args) => to_stdout(|out| baseline::run(&args, out)),
             Command::Config(args) => to_stdout(|out| config::run(&args, out)),
             Command::Doctor(args) => args.execute(),
+            Command::Selftest(args) => args.execute(),
             Command::Generate(args) => args.execute(),
         };
         match done {
@@ -255,7 +261,7 @@ struct AlertArgs {
 impl AlertArgs {
     fn add_to(&self, layers: &mut Layers) {
         if let Some(format) = self.format {
-            layers.set("--format", "sinks.stdout.format", Value::String(format.to_string()));
+            layers.set("--format", "output.stdout.format", Value::String(format.to_string()));
         }
         if let Some(level) = self.min_level {
             layers.set("--min-level", "min-level", Value::String(level.to_string()));
@@ -275,15 +281,15 @@ fn configuration(layers: &Layers) -> Result<Config> {
     Ok(config)
 }
 
-/// The log of alerts, and the sinks that read it.
-fn open_sinks(config: &Config, settings: sinks::Settings) -> Result<(Arc<Log>, sinks::Handle)> {
+/// The log of alerts, and the sinks that read it. How they fare is told to `health`.
+fn open_sinks(
+    config: &Config,
+    outputs: &Outputs,
+    health: Option<&sources::Sender>,
+) -> Result<(Arc<Log>, sinks::Handle)> {
     let log = Log::new(config.redactor()?);
-    let sinks = sinks::Config {
-        settings,
-        min_level: config.min_level,
-        host: Arc::new(Host::detect()),
-    };
-    let handle = sinks::start(&sinks, &log)?;
+    let opened = sinks::open(outputs, &Arc::new(Host::detect()))?;
+    let handle = sinks::start(opened, &log, health)?;
     Ok((log, handle))
 }
 
@@ -296,10 +302,11 @@ fn path_value(path: &Path) -> Result<Value> {
 /// How long the sinks may take for what is left when the agent ends.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
-/// Lets the sinks deliver what is left. An alert that nobody got is a failure.
+/// Lets the sinks deliver what is left. An alert that did not get everywhere is a failure.
 fn finish(sinks: sinks::Handle) -> Result<()> {
-    let undelivered = sinks.finish(Instant::now() + LAST_DELIVERIES);
-    anyhow::ensure!(undelivered == 0, "{undelivered} alerts could not be delivered");
+    let late = sinks.finish(Instant::now() + LAST_DELIVERIES);
+    let late: Vec<_> = late.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    anyhow::ensure!(late.is_empty(), "alerts could not be delivered: {}", late.join(", "));
     Ok(())
 }
 

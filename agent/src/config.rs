@@ -21,7 +21,7 @@ use self::definition::{Section, settings_of};
 use crate::{
     alert::{Level, redact::Redactor},
     enrich::baseline::Learning,
-    sinks,
+    sinks::Outputs,
     sources::docker::RUNTIMES,
 };
 
@@ -63,7 +63,7 @@ pub struct Config {
     /// Baselines.
     pub baseline: Baseline,
     /// Where alerts go.
-    pub sinks: sinks::Settings,
+    pub output: Outputs,
 }
 
 /// Docker, which tells the names, images and settings of containers.
@@ -104,7 +104,7 @@ pub struct Baseline {
     pub keep_every: SignedDuration,
 }
 
-/// The sections, but for those of the sinks.
+/// The sections, but for those of the outputs.
 const SECTIONS: &[Section] = &[
     Section::of::<Config>(""),
     Section::of::<Docker>("docker"),
@@ -125,7 +125,7 @@ impl Default for Config {
             docker: Docker::default(),
             podman: Podman::default(),
             baseline: Baseline::default(),
-            sinks: sinks::Settings::default(),
+            output: Outputs::default(),
         }
     }
 }
@@ -158,7 +158,14 @@ impl Default for Baseline {
 
 /// Settings that are read when the agent starts: what they concern is not made anew while it runs. A section stands for
 /// all that is in it.
-const READ_AT_START: &[&str] = &["state", "ring-size", "docker", "podman", "baseline.keep-every", "sinks"];
+const READ_AT_START: &[&str] = &[
+    "state",
+    "ring-size",
+    "docker",
+    "podman",
+    "baseline.keep-every",
+    "output",
+];
 
 impl Config {
     /// Whether a changed setting takes effect only at the next start.
@@ -178,7 +185,7 @@ impl Config {
         // What is not shown may differ all the same.
         for (path, differs) in [
             ("secrets", self.secrets != other.secrets),
-            ("sinks", self.sinks != other.sinks),
+            ("output", self.output != other.output),
         ] {
             if differs && !changes.iter().any(|change| change.starts_with(path)) {
                 changes.push(path.to_owned());

@@ -115,7 +115,7 @@ pub struct Again {
 /// Something about the agent itself that an operator must know.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// A short stable name: `loss`, `sensor-off`, `source-down`, `rules-refused`, `configuration-refused`.
+    /// A short stable name: `loss`, `sensor-off`, `source-down`, `sink-down`, `rules-refused`…
     pub kind: &'static str,
     /// What is lost and why, in one line.
     pub detail: String,

@@ -231,7 +231,7 @@ pub const FIELDS: &[Field] = &[
     fact("ssh.permits_passwords", LISTEN, "the OpenSSH server that listens lets somebody in by a password alone", |o| flag(openssh(o)?.permits_passwords?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
-    field("health.kind", HEALTH, "loss, sensor-off, source-down, rules-refused, configuration-refused…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
+    field("health.kind", HEALTH, "loss, sensor-off, source-down, sink-down, sink-up, sink-loss, rules-refused, configuration-refused, selftest…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
     field("health.detail", HEALTH, "what is lost and why", |o| { match &o.event.kind { Kind::Health(health) => text(&health.detail), _ => None, } }),
 ];
 

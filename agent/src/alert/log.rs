@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Alert, redact::Redactor};
+use super::{Alert, Level, redact::Redactor};
 
 /// An alert's number in the log, the first being 0.
 pub type Seq = u64;
@@ -34,15 +34,44 @@ struct State {
     bytes: usize,
     /// Number of the first alert in `alerts`.
     first: Seq,
-    /// The next alert for each reader; `None` once it is gone.
-    cursors: Vec<Option<Seq>>,
+    /// Where each reader is; `None` once it is gone.
+    cursors: Vec<Option<Cursor>>,
     /// Readers that sleep. A wake-up is a system call, so it is only made for them.
     waiting: usize,
     lost: u64,
     closed: bool,
 }
 
-/// A cursor over the log, from the moment it was made.
+/// Where a reader is, and what it wants.
+#[derive(Debug)]
+struct Cursor {
+    /// Its next alert.
+    next: Seq,
+    wanted: Wanted,
+    /// The alerts from `next` on that it wants.
+    waiting: usize,
+    /// Those that it missed and was not told of.
+    lost: u64,
+}
+
+/// Which alerts a reader is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is below it is passed over.
+    pub min_level: Level,
+    /// So many may wait for it; beyond, the oldest are lost to it.
+    pub queue: usize,
+}
+
+impl Wanted {
+    /// Everything, as long as the log keeps it.
+    pub const ALL: Self = Self {
+        min_level: Level::Informational,
+        queue: MAX_ALERTS,
+    };
+}
+
+/// A reader of the log, from the moment it was made.
 #[derive(Debug)]
 pub struct Reader {
     log: Arc<Log>,
@@ -88,11 +117,16 @@ impl Log {
         *self.redactor.write().unwrap_or_else(PoisonError::into_inner) = redactor;
     }
 
-    /// A new reader. It gets what is appended from now on.
-    pub fn reader(self: &Arc<Self>) -> Reader {
+    /// A new reader. It gets what is appended from now on, as far as it is wanted.
+    pub fn reader(self: &Arc<Self>, wanted: Wanted) -> Reader {
         let mut state = self.state();
-        let next = state.next();
-        state.cursors.push(Some(next));
+        let cursor = Cursor {
+            next: state.next(),
+            wanted,
+            waiting: 0,
+            lost: 0,
+        };
+        state.cursors.push(Some(cursor));
         Reader {
             index: state.cursors.len() - 1,
             log: Arc::clone(self),
@@ -115,9 +149,10 @@ impl Log {
         self.state().lost
     }
 
-    /// How many alerts the slowest reader has not read.
-    pub fn unread(&self) -> usize {
-        self.state().alerts.len()
+    /// How many alerts wait for the reader of that number ([`Reader::index`]).
+    pub fn waiting(&self, index: usize) -> usize {
+        let state = self.state();
+        state.cursors[index].as_ref().map_or(0, |cursor| cursor.waiting)
     }
 
     /// A reader that panicked holds no half-made change: every change is made under one call here.
@@ -135,15 +170,36 @@ impl State {
         let weight = alert.weight();
         self.alerts.push_back((alert, weight));
         self.bytes += weight;
+        let State {
+            alerts,
+            first,
+            cursors,
+            lost,
+            ..
+        } = self;
+        for cursor in cursors.iter_mut().flatten() {
+            cursor.waiting += usize::from(alerts.back().is_some_and(|(alert, _)| cursor.wants(alert)));
+            while cursor.waiting > cursor.wanted.queue {
+                *lost += cursor.skip(alerts, *first);
+            }
+            if cursor.waiting == 0 {
+                cursor.next = *first + alerts.len() as u64;
+            }
+        }
         self.release();
         while self.alerts.len() > MAX_ALERTS || (self.bytes > MAX_BYTES && self.alerts.len() > 1) {
+            for cursor in self.cursors.iter_mut().flatten() {
+                if cursor.next == self.first {
+                    self.lost += cursor.skip(&self.alerts, self.first);
+                }
+            }
             self.pop();
         }
     }
 
     /// Drops what every reader has had.
     fn release(&mut self) {
-        let slowest = self.cursors.iter().copied().flatten().min();
+        let slowest = self.cursors.iter().flatten().map(|cursor| cursor.next).min();
         let keep_from = slowest.unwrap_or_else(|| self.next());
         while self.first < keep_from && !self.alerts.is_empty() {
             self.pop();
@@ -159,20 +215,45 @@ impl State {
 
     /// Up to `max` alerts for the reader, and how many it missed.
     fn take(&mut self, index: usize, max: usize) -> Batch {
-        let next = self.cursors[index].unwrap_or(self.first);
-        let from = next.max(self.first);
-        let skip = usize::try_from(from - self.first).unwrap_or(usize::MAX);
-        let alerts: Vec<_> = (self.alerts.iter().skip(skip).take(max))
-            .map(|(alert, _)| Arc::clone(alert))
-            .collect();
-        self.cursors[index] = Some(from + alerts.len() as u64);
-        self.lost += from - next;
-        self.release();
-        Batch {
-            alerts,
-            lost: from - next,
+        let Some(cursor) = &mut self.cursors[index] else {
+            return Batch::default();
+        };
+        let mut alerts = Vec::with_capacity(cursor.waiting.min(max));
+        while cursor.waiting > 0 && alerts.len() < max {
+            let (alert, _) = &self.alerts[position(cursor.next, self.first)];
+            cursor.next += 1;
+            if cursor.wants(alert) {
+                cursor.waiting -= 1;
+                alerts.push(Arc::clone(alert));
+            }
         }
+        if cursor.waiting == 0 {
+            cursor.next = self.first + self.alerts.len() as u64;
+        }
+        let lost = std::mem::take(&mut cursor.lost);
+        self.release();
+        Batch { alerts, lost }
     }
+}
+
+impl Cursor {
+    fn wants(&self, alert: &Alert) -> bool {
+        alert.rule.level >= self.wanted.min_level
+    }
+
+    /// Passes over the next alert, and gives how many are lost by that.
+    fn skip(&mut self, alerts: &VecDeque<(Arc<Alert>, usize)>, first: Seq) -> u64 {
+        let wanted = self.wants(&alerts[position(self.next, first)].0);
+        self.next += 1;
+        self.waiting -= usize::from(wanted);
+        self.lost += u64::from(wanted);
+        u64::from(wanted)
+    }
+}
+
+/// Where an alert is among those that are kept, of which the first has that number. No cursor is before it.
+fn position(seq: Seq, first: Seq) -> usize {
+    usize::try_from(seq - first).unwrap_or(usize::MAX)
 }
 
 impl Reader {
@@ -191,6 +272,18 @@ impl Reader {
             state = self.log.news.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
+    }
+
+    /// Its number in the log.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many alerts it has missed since it was last told. They do not wait for the next [`Self::read`].
+    pub fn take_lost(&mut self) -> u64 {
+        let mut state = self.log.state();
+        let cursor = state.cursors[self.index].as_mut();
+        cursor.map_or(0, |cursor| std::mem::take(&mut cursor.lost))
     }
 
     /// Sleeps for `duration`, or until the log is closed; tells whether it is.

@@ -1,16 +1,19 @@
 //! `tocsin config`: what can be set, what is set, and what is wrong with it.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use tracing::warn;
 
 use super::{AlertArgs, NodeArgs};
-use crate::config::{
-    definition,
-    layers::{Effective, Layers, Origin, Problems},
-    secret,
+use crate::{
+    config::{
+        definition,
+        layers::{Effective, Layers, Origin, Problem, Problems},
+        secret,
+    },
+    sinks,
 };
 
 /// Show what can be set, what is in force, and what is wrong with it
@@ -65,7 +68,13 @@ pub(super) fn run(arguments: &Arguments, out: &mut impl Write) -> Result<ExitCod
 
 fn check(layers: &Layers, out: &mut impl Write) -> Result<ExitCode> {
     let (problems, warnings) = match layers.read() {
-        Ok(effective) => (secret::problems(&effective), effective.warnings),
+        Ok(effective) => {
+            let mut problems = secret::problems(&effective);
+            if problems.is_empty() {
+                problems.extend(problem_of_outputs(layers, &effective));
+            }
+            (problems, effective.warnings)
+        }
         Err(Problems(problems)) => (problems, Vec::new()),
     };
     for problem in &problems {
@@ -80,6 +89,22 @@ fn check(layers: &Layers, out: &mut impl Write) -> Result<ExitCode> {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    })
+}
+
+/// What only shows when the outputs are opened: settings that contradict each other, files that cannot be read.
+fn problem_of_outputs(layers: &Layers, effective: &Effective) -> Option<Problem> {
+    let error = sinks::open(&effective.config.output, &Arc::default()).err()?;
+    let reason = format!("{error:#}");
+    let (path, reason) = reason.split_once(": ").unwrap_or(("", &reason));
+    let origin = match effective.origin(path) {
+        Origin::Default => Origin::File(layers.path().to_owned(), 0),
+        origin => origin.clone(),
+    };
+    Some(Problem {
+        origin,
+        path: path.to_owned(),
+        reason: reason.to_owned(),
     })
 }
 

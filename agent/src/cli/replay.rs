@@ -75,7 +75,7 @@ impl ReplayArgs {
         self.alerts.add_to(&mut layers);
         let config = configuration(&layers)?;
         let Loaded { rules, .. } = load_rules(&config.rules);
-        let (log, sinks) = open_sinks(&config, config.sinks.only_stdout())?;
+        let (log, sinks) = open_sinks(&config, &config.output.only_stdout(), None)?;
         let judge = Judge::new(rules, config.dedup, Arc::clone(&log), config.min_level, None);
         let entrance = Entrance::new(None).learning(config.baseline.measure());
         let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)));

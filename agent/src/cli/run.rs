@@ -56,12 +56,12 @@ impl RunArgs {
         self.alerts.add_to(&mut layers);
         let config = configuration(&layers)?;
         let Loaded { rules, in_force, .. } = load_rules(&config.rules);
-        let (log, sinks) = open_sinks(&config, config.sinks.clone())?;
+        let (events, received) = channel();
+        let (log, sinks) = open_sinks(&config, &config.output, Some(&events))?;
         let sensors = Sensors::attach(&config)?;
         let (attached, count) = (sensors.attached(), rules.iter().count());
         let ended = runtime()?.block_on(async {
             let stop = Arc::new(AtomicBool::new(false));
-            let (events, received) = channel();
             let (reloaded, rules_received) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
             let (folders, named) = watch::channel(config.rules.clone());

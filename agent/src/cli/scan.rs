@@ -50,7 +50,7 @@ impl ScanArgs {
         self.alerts.add_to(&mut layers);
         let config = configuration(&layers)?;
         let Loaded { rules, .. } = load_rules(&config.rules);
-        let (log, sinks) = open_sinks(&config, config.sinks.only_stdout())?;
+        let (log, sinks) = open_sinks(&config, &config.output.only_stdout(), None)?;
         if !rustix::process::geteuid().is_root() {
             warn!("not root: of other users' processes only names and arguments are seen, and no sockets");
         }

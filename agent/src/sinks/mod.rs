@@ -9,58 +9,50 @@ pub(crate) mod visible;
 mod ocsf;
 mod falco;
 mod pretty;
+mod facts;
+mod tls;
 mod stdout;
+mod file;
+mod journald;
+mod syslog;
+mod webhook;
+mod settings;
+mod delivery;
+mod report;
+pub mod selftest;
 
 use std::{
     fmt,
+    num::NonZeroUsize,
+    panic::{AssertUnwindSafe, catch_unwind},
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use serde::{Deserialize, Serialize};
+use anyhow::{Context as _, ensure};
 use tokio::sync::Notify;
 
-pub use self::host::Host;
+use self::report::Report;
+pub use self::{
+    host::Host,
+    settings::{Outputs, SECTIONS},
+};
 use crate::{
     alert::{
-        Alert, Level,
-        log::{Batch, Log, Reader},
+        Alert,
+        log::{Log, Wanted},
     },
-    config::definition::Section,
+    sources,
 };
 
-/// Every sink. A new one is a file and a row, its settings a field of [`Settings`] and a row of [`SECTIONS`].
-pub const SINKS: &[Row] = &[stdout::SINK];
-
-/// The sections of the sinks' settings.
-pub const SECTIONS: &[Section] = &[Section::of::<stdout::StdoutSettings>("sinks.stdout")];
-
-/// The settings of each sink.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Settings {
-    /// Of standard output.
-    pub stdout: stdout::StdoutSettings,
-}
-
-impl Settings {
-    /// Standard output alone, for commands that report what they were asked to look at.
-    #[must_use]
-    pub fn only_stdout(&self) -> Self {
-        let stdout = stdout::StdoutSettings {
-            enabled: true,
-            ..self.stdout.clone()
-        };
-        Self { stdout }
-    }
-}
+/// Every kind of sink. A new one is a file and a row, its settings a field of [`Outputs`] and a row of [`SECTIONS`].
+pub const SINKS: &[Row] = &[stdout::SINK, file::SINK, journald::SINK, syslog::SINK, webhook::SINK];
 
 /// A kind of sink.
 #[derive(Debug)]
@@ -69,17 +61,40 @@ pub struct Row {
     pub name: &'static str,
     /// Where it delivers to, in one line.
     pub meaning: &'static str,
-    /// Whether it is to be started.
-    pub is_enabled: fn(&Settings) -> bool,
-    /// Makes one, ready to deliver.
-    pub open: fn(&Config) -> anyhow::Result<Box<dyn Sink>>,
+    /// Makes what is configured. An error is in the configuration: what is merely out of reach is tried again.
+    pub open: fn(&Outputs, &Arc<Host>) -> anyhow::Result<Vec<Opened>>,
+}
+
+/// A sink, and what it is to be given.
+pub struct Opened {
+    /// The sink's name: that of its section.
+    pub name: &'static str,
+    /// Which alerts.
+    pub wanted: Wanted,
+    /// The sink.
+    pub sink: Box<dyn Sink>,
 }
 
 /// Delivers alerts somewhere.
 pub trait Sink: Send {
-    /// Delivers the alerts in order. After [`Failure::Later`] it keeps what is undelivered, and the next call goes on
-    /// with it, before the alerts it brings.
+    /// Delivers the alerts in order. After a failure it keeps what is undelivered, and the next call goes on with it,
+    /// before the alerts it brings. Called without alerts, it gets ready.
     fn deliver(&mut self, alerts: &[Arc<Alert>]) -> Result<(), Failure>;
+
+    /// So many alerts are delivered in one go at most: those, if it stays stuck, are not in the log any more.
+    fn batch(&self) -> NonZeroUsize {
+        BATCH
+    }
+
+    /// How long it rests after a failure, and how long at most after many.
+    fn rests(&self) -> (Duration, Duration) {
+        LOCAL_RESTS
+    }
+
+    /// Makes sure, after a delivery, that the other side did not hang up at once, as it does on whom it does not know.
+    fn confirm(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// Why a sink could not deliver.
@@ -87,19 +102,18 @@ pub trait Sink: Send {
 pub enum Failure {
     /// It may work again: a full disk, a busy pipe.
     Later(anyhow::Error),
+    /// The first of the alerts will never be taken, and is given up; the others may be.
+    Refused(anyhow::Error),
     /// It never will: the pipe's reader has gone.
     Gone(anyhow::Error),
 }
 
-/// What the sinks are told at start.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What each sink is told; one that is not enabled is not started.
-    pub settings: Settings,
-    /// What is below it is not delivered.
-    pub min_level: Level,
-    /// The node.
-    pub host: Arc<Host>,
+impl Failure {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Later(error) | Self::Refused(error) | Self::Gone(error) => error,
+        }
+    }
 }
 
 /// The form of an alert.
@@ -118,12 +132,14 @@ pub enum Format {
 pub struct Counters {
     /// Alerts that were delivered.
     pub delivered: AtomicU64,
-    /// Alerts that the log dropped because the sink was too slow.
+    /// Alerts that it did not deliver: more came than its queue holds, or the other side refused them.
     pub lost: AtomicU64,
     /// Deliveries that failed, retries included.
     pub failures: AtomicU64,
     /// Alerts that the sink has taken from the log and still tries to deliver.
     pub in_hand: AtomicU64,
+    /// Failures since something was delivered; 0 while all is well.
+    pub failing: AtomicU64,
 }
 
 /// The running sinks.
@@ -133,40 +149,74 @@ pub struct Handle {
     gone: Arc<Notify>,
     /// Disconnected once every sink has ended.
     ended: mpsc::Receiver<()>,
-    counters: Vec<(&'static str, Arc<Counters>)>,
+    sinks: Vec<Running>,
 }
 
-/// At most so many alerts are delivered in one go.
-const BATCH: usize = 256;
+/// A sink on its thread.
+#[derive(Debug)]
+struct Running {
+    name: &'static str,
+    counters: Arc<Counters>,
+    /// Its reader's number in the log.
+    reader: usize,
+}
 
-/// When alerts follow each other faster than this, a sink takes them in groups: waking it for each costs more than
-/// writing it. One alert that stands alone is never delayed.
-const BURST: Duration = Duration::from_micros(500);
+/// How a sink fares.
+#[derive(Clone, Copy, Debug)]
+pub struct Status<'a> {
+    /// Its name: that of its section.
+    pub name: &'static str,
+    /// What it did so far.
+    pub counters: &'a Counters,
+    /// Alerts that it has not delivered yet.
+    pub waiting: u64,
+}
 
-/// After a failure a sink rests so long, and twice as long after each more …
-const FIRST_REST: Duration = Duration::from_millis(50);
+/// At most so many alerts are delivered in one go, unless the sink takes fewer.
+const BATCH: NonZeroUsize = NonZeroUsize::new(256).expect("not 0");
 
-/// … up to this.
-const LONGEST_REST: Duration = Duration::from_secs(5);
+/// How long a sink on this node rests after a failure, and at most.
+const LOCAL_RESTS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// Starts the configured sinks, each on its own thread.
-pub fn start(config: &Config, log: &Arc<Log>) -> anyhow::Result<Handle> {
+/// The same for what is reached over a network: who cannot serve now is not to be pestered.
+const NETWORK_RESTS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Opens the configured sinks.
+pub fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<Opened>> {
+    let mut all = Vec::new();
+    for row in SINKS {
+        all.extend((row.open)(outputs, host)?);
+    }
+    ensure!(!all.is_empty(), "every output is off: alerts would go nowhere");
+    Ok(all)
+}
+
+/// Starts those sinks, each on its own thread. How they fare is told as events to `health`, as long as that is there.
+pub fn start(opened: Vec<Opened>, log: &Arc<Log>, health: Option<&sources::Sender>) -> anyhow::Result<Handle> {
     let gone = Arc::new(Notify::new());
+    let living = Arc::new(AtomicUsize::new(opened.len()));
     let (running, ended) = mpsc::channel::<()>();
-    let mut counters = Vec::new();
-    for row in SINKS.iter().filter(|row| (row.is_enabled)(&config.settings)) {
-        let name = row.name;
-        let mut sink = (row.open)(config).with_context(|| format!("opening sink {name}"))?;
-        let (mut reader, min_level) = (log.reader(), config.min_level);
-        let (gone, running, counts) = (Arc::clone(&gone), running.clone(), Arc::new(Counters::default()));
-        counters.push((row.name, Arc::clone(&counts)));
+    let mut sinks = Vec::new();
+    for Opened { name, wanted, mut sink } in opened {
+        let mut reader = log.reader(wanted);
+        let counters = Arc::new(Counters::default());
+        sinks.push(Running {
+            name,
+            counters: Arc::clone(&counters),
+            reader: reader.index(),
+        });
+        let (gone, living, running) = (Arc::clone(&gone), Arc::clone(&living), running.clone());
+        let mut report = Report::new(name, counters, health);
         thread::Builder::new()
             .name(format!("sink-{name}"))
             .spawn(move || {
-                if let Err(error) = run(sink.as_mut(), &mut reader, min_level, &counts) {
-                    counts.in_hand.store(0, Ordering::Relaxed);
-                    tracing::error!(sink = row.name, error = format!("{error:#}"), "sink is gone");
-                    gone.notify_one();
+                let deliver = AssertUnwindSafe(|| delivery::run(sink.as_mut(), &mut reader, &mut report));
+                let ended = catch_unwind(deliver).unwrap_or_else(|_| Err(anyhow::anyhow!("its thread panicked")));
+                if let Err(error) = ended {
+                    report.gone(&error);
+                    if living.fetch_sub(1, Ordering::Relaxed) == 1 {
+                        gone.notify_one();
+                    }
                 }
                 drop(running);
             })
@@ -176,80 +226,36 @@ pub fn start(config: &Config, log: &Arc<Log>) -> anyhow::Result<Handle> {
         log: Arc::clone(log),
         gone,
         ended,
-        counters,
+        sinks,
     })
 }
 
 impl Handle {
-    /// Waits until a sink is gone for good, such as standard output when its reader has ended: time to stop.
+    /// Waits until the last sink is gone for good, such as standard output when its reader has ended: time to stop.
     pub async fn gone(&self) {
         self.gone.notified().await;
     }
 
-    /// What each sink did so far.
-    pub fn counters(&self) -> impl Iterator<Item = (&'static str, &Counters)> {
-        self.counters.iter().map(|(name, counters)| (*name, &**counters))
+    /// How each sink fares.
+    pub fn status(&self) -> impl Iterator<Item = Status<'_>> {
+        self.sinks.iter().map(|sink| Status {
+            name: sink.name,
+            counters: &sink.counters,
+            waiting: self.log.waiting(sink.reader) as u64 + sink.counters.in_hand.load(Ordering::Relaxed),
+        })
     }
 
-    /// Closes the log and lets the sinks deliver what is in it, until `deadline`. Gives the number of alerts that the
-    /// slowest sink had not delivered by then; a sink whose reader has gone misses none.
-    pub fn finish(self, deadline: Instant) -> u64 {
+    /// Closes the log and lets the sinks deliver what is in it, until `deadline`. Gives those that had not by then, and
+    /// how many alerts each; a sink whose reader has gone misses none.
+    pub fn finish(self, deadline: Instant) -> Vec<(&'static str, u64)> {
         self.log.close();
         // Nothing is ever sent: the wait ends when the last sink drops its end.
         let _ended_or_late = self
             .ended
             .recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        let in_hand = self
-            .counters
-            .iter()
-            .map(|(_, counts)| counts.in_hand.load(Ordering::Relaxed));
-        self.log.unread() as u64 + in_hand.max().unwrap_or_default()
+        let late = self.status().filter(|sink| sink.waiting > 0);
+        late.map(|sink| (sink.name, sink.waiting)).collect()
     }
-}
-
-/// Delivers until the log ends or the sink is gone.
-fn run(sink: &mut dyn Sink, reader: &mut Reader, min_level: Level, counters: &Counters) -> anyhow::Result<()> {
-    let mut last = None::<Instant>;
-    while let Some(Batch { mut alerts, lost }) = reader.read(BATCH) {
-        if lost > 0 {
-            counters.lost.fetch_add(lost, Ordering::Relaxed);
-            tracing::warn!(lost, "alerts were not delivered: the sink is too slow");
-        }
-        alerts.retain(|alert| alert.rule.level >= min_level);
-        counters.in_hand.store(alerts.len() as u64, Ordering::Relaxed);
-        deliver(sink, &alerts, reader, counters)?;
-        counters.in_hand.store(0, Ordering::Relaxed);
-        counters.delivered.fetch_add(alerts.len() as u64, Ordering::Relaxed);
-        let burst = last.is_some_and(|last| last.elapsed() < BURST);
-        if burst && alerts.len() < BATCH {
-            reader.pause(BURST);
-        }
-        last = Some(Instant::now());
-    }
-    Ok(())
-}
-
-/// Delivers one batch, trying again for as long as it takes. A failure is reported once, not at every try.
-fn deliver(sink: &mut dyn Sink, alerts: &[Arc<Alert>], reader: &Reader, counters: &Counters) -> anyhow::Result<()> {
-    let mut outcome = sink.deliver(alerts);
-    let mut rest = FIRST_REST;
-    while let Err(failure) = outcome {
-        counters.failures.fetch_add(1, Ordering::Relaxed);
-        match failure {
-            Failure::Gone(error) => return Err(error),
-            Failure::Later(error) if rest == FIRST_REST => {
-                tracing::error!(error = format!("{error:#}"), "alerts cannot be delivered; trying again");
-            }
-            Failure::Later(_) => {}
-        }
-        if reader.pause(rest) {
-            // Closed: the time until the deadline is short, and `pause` returns at once.
-            thread::sleep(FIRST_REST);
-        }
-        rest = (rest * 2).min(LONGEST_REST);
-        outcome = sink.deliver(&[]);
-    }
-    Ok(())
 }
 
 impl Format {
@@ -295,6 +301,16 @@ pub struct Formatter {
 }
 
 impl Formatter {
+    /// For a reader that is no terminal.
+    fn plain(format: Format, host: &Arc<Host>) -> Self {
+        Self {
+            format,
+            host: Arc::clone(host),
+            colour: false,
+            width: stdout::DEFAULT_WIDTH,
+        }
+    }
+
     /// Appends the alert, with a final newline.
     pub fn write(&self, alert: &Alert, out: &mut Vec<u8>) {
         match self.format {

@@ -13,14 +13,16 @@ use anyhow::Context;
 use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Failure, Format, Formatter, Row, Sink};
-use crate::{alert::Alert, config::values};
+use super::{Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink, settings::at_least};
+use crate::{
+    alert::{Alert, Level},
+    config::values,
+};
 
 /// Its row in the table.
 pub(super) const SINK: Row = Row {
     name: "stdout",
     meaning: "standard output",
-    is_enabled: |settings| settings.stdout.enabled,
     open,
 };
 
@@ -33,6 +35,9 @@ pub struct StdoutSettings {
     /// The form: ocsf, falco or pretty; auto: pretty on a terminal, else ocsf.
     #[serde(with = "values::text")]
     pub format: FormatOrAuto,
+    /// The lowest level that goes there, of what is reported at all.
+    #[serde(with = "values::text")]
+    pub min_level: Level,
 }
 
 impl Default for StdoutSettings {
@@ -40,6 +45,7 @@ impl Default for StdoutSettings {
         Self {
             enabled: true,
             format: FormatOrAuto(None),
+            min_level: Level::Informational,
         }
     }
 }
@@ -66,16 +72,20 @@ impl FromStr for FormatOrAuto {
 }
 
 /// Columns where there is no terminal to ask.
-const DEFAULT_WIDTH: usize = 100;
+pub(super) const DEFAULT_WIDTH: usize = 100;
 
-fn open(config: &Config) -> anyhow::Result<Box<dyn Sink>> {
+fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<Opened>> {
+    let settings = &outputs.stdout;
+    if !settings.enabled {
+        return Ok(Vec::new());
+    }
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    let FormatOrAuto(format) = config.settings.stdout.format;
+    let FormatOrAuto(format) = settings.format;
     let format = format.unwrap_or(if terminal { Format::Pretty } else { Format::Ocsf });
     let formatter = Formatter {
         format,
-        host: Arc::clone(&config.host),
+        host: Arc::clone(host),
         colour: terminal && colour_is_wanted(env::var_os("NO_COLOR").as_deref(), env::var_os("TERM").as_deref()),
         width: width(&stdout),
     };
@@ -84,7 +94,11 @@ fn open(config: &Config) -> anyhow::Result<Box<dyn Sink>> {
         .as_fd()
         .try_clone_to_owned()
         .context("duplicating standard output")?;
-    Ok(Box::new(Writer::new(formatter, File::from(out))))
+    Ok(vec![Opened {
+        name: SINK.name,
+        wanted: at_least(settings.min_level),
+        sink: Box::new(Writer::new(formatter, File::from(out))),
+    }])
 }
 
 /// By the convention of no-color.org: any non-empty `NO_COLOR` says no.

@@ -23,15 +23,16 @@ fn named(name: u64) -> Alert {
 fn readers_read_at_their_own_pace() {
     let log = log();
     assert_eq!(log.append(named(0)), 0, "nobody reads yet");
-    let (mut fast, mut slow) = (log.reader(), log.reader());
+    let (mut fast, mut slow) = (log.reader(Wanted::ALL), log.reader(Wanted::ALL));
     assert_eq!((log.append(named(1)), log.append(named(2))), (1, 2));
     assert_eq!(names(fast.read(10)), (vec![1, 2], 0));
     assert_eq!(names(slow.read(1)), (vec![1], 0));
-    assert_eq!(log.unread(), 1, "what all have read is let go");
+    assert_eq!(log.state().alerts.len(), 1, "what all have read is let go");
+    assert_eq!((log.waiting(fast.index()), log.waiting(slow.index())), (0, 1));
     log.append(named(3));
     assert_eq!(names(slow.read(10)), (vec![2, 3], 0));
     assert_eq!(names(fast.read(10)), (vec![3], 0));
-    assert_eq!(log.unread(), 0);
+    assert_eq!(log.state().alerts.len(), 0);
     log.close();
     assert!(fast.read(1).is_none() && slow.read(1).is_none());
 }
@@ -39,7 +40,7 @@ fn readers_read_at_their_own_pace() {
 #[test]
 fn a_slow_reader_loses_the_oldest_and_is_told() {
     let log = log();
-    let mut reader = log.reader();
+    let mut reader = log.reader(Wanted::ALL);
     for name in 0..MAX_ALERTS as u64 + 5 {
         log.append(named(name));
     }
@@ -49,9 +50,35 @@ fn a_slow_reader_loses_the_oldest_and_is_told() {
 }
 
 #[test]
+fn a_reader_has_a_queue_of_its_own_and_gets_what_it_wants() {
+    let log = log();
+    let wanted = Wanted {
+        min_level: Level::High,
+        queue: 2,
+    };
+    let (mut picky, mut patient) = (log.reader(wanted), log.reader(Wanted::ALL));
+    for _ in 0..3 {
+        log.append(samples::health());
+        log.append(samples::listen());
+    }
+    assert_eq!(log.waiting(picky.index()), 2);
+    assert_eq!(
+        (picky.take_lost(), picky.take_lost()),
+        (1, 0),
+        "of the three that are high"
+    );
+    let batch = picky.read(10).expect("an open log");
+    assert!(batch.alerts.iter().all(|alert| alert.rule.level == Level::High));
+    assert_eq!((batch.alerts.len(), batch.lost), (2, 0));
+    let batch = patient.read(10).expect("an open log");
+    assert_eq!((batch.alerts.len(), batch.lost, log.lost()), (6, 0, 1));
+    assert_eq!(log.state().alerts.len(), 0);
+}
+
+#[test]
 fn long_command_lines_do_not_fill_the_memory() {
     let log = log();
-    let reader = log.reader();
+    let reader = log.reader(Wanted::ALL);
     let line = samples::process(1, "/tmp/x", &"a".repeat(32 << 10), None);
     let mut alert = samples::exec_on_host();
     let mut observed = crate::observed::Observed::clone(&alert.observed);
@@ -68,7 +95,7 @@ fn long_command_lines_do_not_fill_the_memory() {
 #[test]
 fn an_append_wakes_a_sleeping_reader() {
     let log = log();
-    let mut reader = log.reader();
+    let mut reader = log.reader(Wanted::ALL);
     let thread = thread::spawn(move || {
         let mut got = Vec::new();
         while let Some(batch) = reader.read(3) {
@@ -86,7 +113,7 @@ fn an_append_wakes_a_sleeping_reader() {
 #[test]
 fn what_leaves_is_redacted() {
     let log = Log::new(Redactor::new(&[]).unwrap());
-    let mut reader = log.reader();
+    let mut reader = log.reader(Wanted::ALL);
     log.append(samples::with_secret(&samples::exec(), "--password hunter2"));
     let batch = reader.read(1).unwrap();
     assert!(!format!("{batch:?}").contains("hunter2"));
