@@ -27,6 +27,8 @@ const MINER: &str = "Container with a miner image detected";
 const API: &str = "Suspicious request to Kubernetes API";
 const SCAN: &str = "Scan of the Kubernetes service network";
 const FOLDER: &str = "Process execution from temporary folder";
+const FILELESS: &str = "Fileless execution detected";
+const DRIFT: &str = "Program that is not part of its image run in container";
 const ROOT: &str = "Attempt to run high privilege command detected";
 const SHELL: &str = "Web shell detected";
 

@@ -24,6 +24,8 @@ pub(crate) const BUSYBOX: &str = "tocsin/busybox:1";
 pub(crate) const DEBIAN: &str = "tocsin/debian:1";
 /// The image that `import_web` makes.
 pub(crate) const WEB: &str = "tocsin/web:1";
+/// The image that `import_node` makes.
+pub(crate) const NODE: &str = "tocsin/node:1";
 /// Where an image's programs are.
 const PATH: &str = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -87,19 +89,32 @@ impl Dockerd {
     /// Imports an image with web servers in several languages and what they are managed with, called `WEB`: the root
     /// that `WebHost` has, without Java, which is half of its size.
     pub(crate) fn import_web(&self) -> &'static str {
-        let root = fixtures::require("web").expect("the image's fixture");
+        self.import_root("web", &["./usr/lib/jvm"], WEB)
+    }
+
+    /// Imports an image to build others from, called `NODE`: with packages at hand, a compiler and pip.
+    pub(crate) fn import_node(&self) -> &'static str {
+        let unused = ["./usr/share/wordpress", "./usr/sbin/mariadbd", "./usr/lib/mysql"];
+        self.import_root("node", &unused, NODE)
+    }
+
+    /// Imports a fixture's files but for some as `image`.
+    fn import_root(&self, fixture: &str, without: &[&str], image: &'static str) -> &'static str {
+        let root = fixtures::require(fixture).expect("the image's fixture");
         let mut tar = Command::new("tar");
-        tar.args(["--create", "--exclude=./usr/lib/jvm", "--directory"])
-            .arg(root)
-            .arg(".");
+        tar.arg("--create");
+        for path in without {
+            tar.arg(format!("--exclude={path}"));
+        }
+        tar.arg("--directory").arg(root).arg(".");
         let mut tar = tar.stdout(Stdio::piped()).spawn().expect("tar starts");
         let archive = tar.stdout.take().expect("a pipe");
         let mut import = self.command("docker");
-        import.args(["import", "--change", PATH, "-", WEB]).stdin(archive);
+        import.args(["import", "--change", PATH, "-", image]).stdin(archive);
         let output = import.output().expect("docker starts");
         assert!(output.status.success(), "{output:?}\n{}", self.log());
         assert!(tar.wait().expect("tar ends").success());
-        WEB
+        image
     }
 
     /// Makes of an image another one of that name, which does the same and has an id of its own.

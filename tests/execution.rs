@@ -1,4 +1,5 @@
-//! What runs in a container: `Process execution from temporary folder` and `Suspicious PHP execution detected`.
+//! What runs in a container: `Process execution from temporary folder`, `Fileless execution detected` and `Suspicious PHP
+//! execution detected`.
 
 use serde_json::Value;
 
@@ -9,6 +10,7 @@ use crate::{
 };
 
 const FOLDER: &str = "Process execution from temporary folder";
+const FILELESS: &str = "Fileless execution detected";
 const PHP: &str = "Suspicious PHP execution detected";
 
 /// Runs copies of `true`: one from each folder, one from memory, one whose file is gone by then, and one from a folder
@@ -46,23 +48,29 @@ fn programs_from_temporary_folders_and_from_nowhere() {
     let id = &*dockerd.run_to_end("copies", &options, &[image, "python3", "-c", COPIES]);
     let code = ["inspect", "--format", "{{.State.ExitCode}}", id];
     assert_eq!(dockerd.docker_ok(&code), "0", "every copy ran");
-    let wanted = ["/dev/shm/copy", "/root/gone", "/tmp/copy", "memfd:copy"];
+    let wanted = [
+        ("/dev/shm/copy", FOLDER),
+        ("/root/gone", FILELESS),
+        ("/tmp/copy", FOLDER),
+        ("memfd:copy", FILELESS),
+    ];
     let subject = Subject {
         id,
         name: "copies",
         image,
     };
-    for program in wanted {
-        watch.check(FOLDER, &subject, |alert| {
+    for (program, title) in wanted {
+        watch.check(title, &subject, |alert| {
             exe(alert).contains(program) && level(alert) == "High"
         });
     }
     for agent in [&watch.told, &watch.untold] {
         let alerts = agent.alerts_after_quiet();
-        let mut programs: Vec<_> = about(&alerts, id).map(exe).collect();
-        programs.sort_unstable();
-        let each_once = programs.len() == wanted.len() && wanted.iter().all(|name| is_among(name, &programs));
-        assert!(each_once, "{programs:?}");
+        let mut found: Vec<_> = about(&alerts, id).map(|alert| (exe(alert), title(alert))).collect();
+        found.sort_unstable();
+        let fits = |(found, wanted): (&(&str, &str), &(&str, &str))| found.0.contains(wanted.0) && found.1 == wanted.1;
+        let each_once = found.len() == wanted.len() && found.iter().zip(&wanted).all(fits);
+        assert!(each_once, "{found:?}");
     }
 }
 
@@ -95,11 +103,8 @@ fn php_that_runs_code_for_the_web_server() {
     watch.check_all(&expected);
 }
 
+/// The first alerts about that container, whatever their title.
 fn about<'a>(alerts: &'a [Value], id: &str) -> impl Iterator<Item = &'a Value> {
     let ours = move |alert: &&Value| container_id(alert) == id && activity(alert) == "Create";
-    alerts.iter().filter(ours).filter(|alert| title(alert) == FOLDER)
-}
-
-fn is_among(name: &str, programs: &[&str]) -> bool {
-    programs.iter().any(|program| program.contains(name))
+    alerts.iter().filter(ours)
 }

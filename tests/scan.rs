@@ -66,7 +66,7 @@ fn a_scan_finds_all_that_was_left_behind() {
             container_id(alert) == sshd
         }),
         ("Web shell detected", &|alert| command_line(alert).ends_with(WEB_SHELL)),
-        ("Process execution from temporary folder", &|alert| {
+        ("Fileless execution detected", &|alert| {
             exe(alert).starts_with("/opt/helper")
         }),
     ];

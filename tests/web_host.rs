@@ -32,13 +32,27 @@ pub(crate) struct WebHost {
 impl WebHost {
     /// Starts one from the fixture `web`; nothing if that is missing.
     pub(crate) fn start() -> Option<Self> {
-        let fixture = fixtures::require("web")?;
+        Self::start_from("web", "shared")
+    }
+
+    /// Starts one from the fixture `node`, where packages can be installed; nothing if that is missing.
+    pub(crate) fn start_node() -> Option<Self> {
+        Self::start_from("node", "own")
+    }
+
+    /// `usr` says whether that folder is the host's own or shared, which is sooner there.
+    fn start_from(fixture: &str, usr: &str) -> Option<Self> {
+        let fixture = fixtures::require(fixture)?;
         let folder = tempfile::tempdir().unwrap();
         let own = "--mount --propagation private --net --pid --fork --kill-child=KILL";
         // The outer shell ends at once and leaves the inner one to the machine's first process.
         let leave = format!(r#"exec 3<&0; unshare {own} sh -euc "$0" sh "$@" <&3 3<&- &"#);
         let mut outer = Command::new("sh");
-        outer.args(["-c", &leave, PREPARE]).arg(folder.path()).arg(fixture);
+        outer
+            .args(["-c", &leave, PREPARE])
+            .arg(folder.path())
+            .arg(fixture)
+            .arg(usr);
         let mut outer = outer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (commands, said) = (outer.stdin.take().unwrap(), outer.stdout.take().unwrap());
         outer.wait().unwrap();
@@ -56,6 +70,11 @@ impl WebHost {
     /// Runs a shell script as the host's own root and gives its output; one that fails ends the test. A server that it
     /// leaves in the background stays.
     pub(crate) fn run(&self, script: &str) -> String {
+        self.run_within(script, Duration::from_mins(1))
+    }
+
+    /// The same for a script that may take so long.
+    pub(crate) fn run_within(&self, script: &str, limit: Duration) -> String {
         let number = self.scripts.get();
         self.scripts.set(number + 1);
         let name = format!("/run/script-{number}");
@@ -68,9 +87,7 @@ impl WebHost {
         )
         .unwrap();
         let done = self.path(&format!("{name}.done"));
-        let status = wait_for("end of the script", Duration::from_mins(1), || {
-            fs::read_to_string(&done).ok()
-        });
+        let status = wait_for("end of the script", limit, || fs::read_to_string(&done).ok());
         let output = fs::read_to_string(self.path(&format!("{name}.out"))).unwrap();
         assert_eq!(status.trim(), "0", "{script}: {output}");
         output
@@ -219,18 +236,22 @@ impl Drop for Asked {
     }
 }
 
-/// Makes of the folder `$1` a root with the packages of `$2`, and becomes its first process, which says its id.
+/// Makes of the folder `$1` a root with the packages of `$2`, and becomes its first process, which says its id. `$3`
+/// tells whether `/usr` is its `own`.
 const PREPARE: &str = r#"
     read -r pid rest </proc/self/stat
     mount -t tmpfs -o mode=755 tmpfs "$1"
     cd "$1"
     cp -a "$2/etc" "$2/var" .
+    [ "$3" != own ] || cp -a "$2/usr" .
     for link in bin sbin lib lib64; do ln -s "usr/$link" "$link"; done
     mkdir -p usr proc sys dev run/sshd tmp root home/admin srv opt old
     chmod 1777 tmp
     chown 1000:1000 home/admin
-    mount --bind "$2/usr" usr
-    mount -o remount,bind,ro usr
+    if [ "$3" != own ]; then
+        mount --bind "$2/usr" usr
+        mount -o remount,bind,ro usr
+    fi
     mount -t proc proc proc
     mount -t tmpfs -o mode=755 tmpfs dev
     for node in null zero full random urandom tty; do

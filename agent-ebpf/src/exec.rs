@@ -1,6 +1,6 @@
 //! A process runs a program: what it was told to run, what it became, and in which container.
 
-use crate::{record::Header, task::TaskId};
+use crate::{record::Header, socket::EndsRecord, task::TaskId};
 
 /// The sensor's name in the ring.
 pub const TAG: [u8; 4] = *b"exec";
@@ -83,6 +83,8 @@ pub struct ExecRecord {
     pub flags: u32,
     /// What the first three file descriptors are.
     pub stdio: [DescriptorRecord; 3],
+    /// The connection over IP that the first of them is which is one.
+    pub stdio_ends: EndsRecord,
     /// The controlling terminal's name.
     pub tty: [u8; 16],
     /// Bytes of the cgroup's path in the unified hierarchy: names, leaf first, each ended by NUL. What an attacker can
@@ -130,7 +132,7 @@ pub struct ChunkRecord {
     pub length: u32,
 }
 
-const _: () = assert!(size_of::<ExecRecord>() == 240 && size_of::<ChunkRecord>() == 48);
+const _: () = assert!(size_of::<ExecRecord>() == 280 && size_of::<ChunkRecord>() == 48);
 
 #[cfg(target_arch = "bpf")]
 mod bpf;

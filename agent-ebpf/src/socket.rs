@@ -29,7 +29,25 @@ pub struct SocketRecord {
     pub protocol: u16,
 }
 
-const _: () = assert!(size_of::<SocketRecord>() == 96);
+/// Both ends of a connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndsRecord {
+    /// This side's address, an IPv4 one in the first four bytes.
+    pub local: [u8; 16],
+    /// The other side's address.
+    pub remote: [u8; 16],
+    /// This side's port.
+    pub local_port: u16,
+    /// The other side's port; 0 of a socket that is not connected.
+    pub remote_port: u16,
+    /// The address family: `AF_INET` or `AF_INET6`; 0 without a socket.
+    pub family: u16,
+    /// Always 0.
+    pub reserved: u16,
+}
+
+const _: () = assert!(size_of::<SocketRecord>() == 96 && size_of::<EndsRecord>() == 40);
 
 /// IPv4.
 pub const AF_INET: u16 = 2;
@@ -38,7 +56,7 @@ pub const AF_INET6: u16 = 10;
 
 #[cfg(target_arch = "bpf")]
 mod bpf {
-    use super::{AF_INET6, SocketRecord, TCP};
+    use super::{AF_INET6, EndsRecord, SocketRecord, TCP};
     use crate::{
         fields,
         kernel::{Address, pointer, read, within},
@@ -50,15 +68,7 @@ mod bpf {
         /// The TCP socket at this address (`struct sock`), with no owner but its cgroup and its network namespace.
         #[inline(always)]
         pub(crate) fn of_sock(tag: [u8; 4], sock: Address) -> Self {
-            let family: u16 = read(sock, fields::sock_family());
-            let address = |v4, v6| {
-                if family == AF_INET6 {
-                    read(sock, v6)
-                } else {
-                    first_four(read(sock, v4))
-                }
-            };
-            let peer_port: u16 = read(sock, fields::sock_peer_port());
+            let ends = EndsRecord::of_sock(sock);
             let net = pointer(sock, fields::sock_net());
             let owner = SocketOwner {
                 network_namespace: read(net, within(fields::net_ns(), fields::ns_inum())),
@@ -68,14 +78,43 @@ mod bpf {
             Self {
                 header: Header::now(tag),
                 owner,
-                local: address(fields::sock_address(), fields::sock_address_v6()),
-                remote: address(fields::sock_peer(), fields::sock_peer_v6()),
-                local_port: read(sock, fields::sock_port()),
-                remote_port: u16::from_be(peer_port),
-                family,
+                local: ends.local,
+                remote: ends.remote,
+                local_port: ends.local_port,
+                remote_port: ends.remote_port,
+                family: ends.family,
                 protocol: TCP,
             }
         }
+    }
+
+    impl EndsRecord {
+        /// The ends of the IPv4 or IPv6 socket at this address (`struct sock`).
+        #[inline(always)]
+        pub(crate) fn of_sock(sock: Address) -> Self {
+            let family: u16 = read(sock, fields::sock_family());
+            let address = |v4, v6| {
+                if family == AF_INET6 {
+                    read(sock, v6)
+                } else {
+                    first_four(read(sock, v4))
+                }
+            };
+            Self {
+                local: address(fields::sock_address(), fields::sock_address_v6()),
+                remote: address(fields::sock_peer(), fields::sock_peer_v6()),
+                local_port: read(sock, fields::sock_port()),
+                remote_port: remote_port(sock),
+                family,
+                reserved: 0,
+            }
+        }
+    }
+
+    /// The other side's port; 0 of a socket that is not connected.
+    #[inline(always)]
+    pub(crate) fn remote_port(sock: Address) -> u16 {
+        u16::from_be(read(sock, fields::sock_peer_port()))
     }
 
     /// The cgroup that the socket was made in. Up to 5.14 the word is no pointer while its lowest bit is set.
@@ -99,4 +138,4 @@ mod bpf {
 }
 
 #[cfg(target_arch = "bpf")]
-pub(crate) use bpf::first_four;
+pub(crate) use bpf::{first_four, remote_port};

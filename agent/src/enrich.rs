@@ -298,6 +298,11 @@ impl Node {
         if let (Kind::Exec(exec), Some(process)) = (&event.kind, process) {
             let parent = process.parent.as_ref().map_or(exec.parent, |parent| parent.key);
             facts.parent_sockets_known = self.looked.is_recent(parent, event.time);
+            if let Some(ends) = &process.execution.stdio_ends {
+                // Who accepts a connection has it at the address where he listens.
+                let listener = self.listeners.owner(process.execution.namespaces.network, ends.local);
+                facts.stdio_initiated = Some(listener.is_none());
+            }
         }
         if let Kind::Connection(connection) = &event.kind
             && connection.initiated

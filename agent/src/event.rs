@@ -23,7 +23,7 @@ pub use self::{
         ProcessKey, Seccomp, WebWorker,
     },
     roles::Roles,
-    socket::{Connection, DnsMessage, Endpoint, Findings, ListenAddress, Listener, Owner, Protocol},
+    socket::{Connection, DnsMessage, Endpoint, Ends, Findings, ListenAddress, Listener, Owner, Protocol},
 };
 
 use crate::observed::Observed;

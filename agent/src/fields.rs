@@ -156,12 +156,16 @@ pub const FIELDS: &[Field] = &[
     field("process.stdin", WITH_PROCESS, "what standard input is: file, pipe, terminal, null, device, internet-socket, socket…", |o| text(run(o)?.stdio[0].name()?)),
     field("process.stdout", WITH_PROCESS, "what standard output is", |o| { text(run(o)?.stdio[1].name()?) }),
     field("process.stderr", WITH_PROCESS, "what standard error is", |o| { text(run(o)?.stdio[2].name()?) }),
-    field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, memfd, path-cut (too long to be told), upper-layer (not in the image), script", exe_kind),
+    field("process.stdio_peer", WITH_PROCESS, "the other side's address of the connection that standard input is, else standard output or error", |o| address(run(o)?.stdio_ends.as_ref()?.remote.ip())),
+    field("process.stdio_peer_port", WITH_PROCESS, "the other side's port of that connection", |o| number(run(o)?.stdio_ends.as_ref()?.remote.port())),
+    field("process.stdio_initiated", PROCESS, "this side opened that connection: nobody listens at its address", |o| flag(o.facts.stdio_initiated?)),
+    field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, replaced (another file stands at its path since it was deleted; known at start-up), memfd, path-cut (too long to be told), upper-layer (not in the image), script", exe_kind),
     field("process.invoked", WITH_PROCESS, "the path given to execve: the script, where an interpreter runs one", |o| non_empty(&run(o)?.invoked)),
     field("process.script", WITH_PROCESS, "the script, where an interpreter runs one", |o| run(o)?.script.then(|| text(&run(o)?.invoked))?),
     field("process.exe_inode", WITH_PROCESS, "the executable's inode number", |o| integer(run(o)?.inode)),
     field("process.exe_device", WITH_PROCESS, "the executable's device", |o| { number(run(o)?.device) }),
     field("process.exe_modified", WITH_PROCESS, "when the executable was last written, in seconds since 1970", |o| Some(EventValue::Int(run(o)?.modified))),
+    field("process.exe_age", PROCESS, "how many seconds before the execution the executable was last written", exe_age),
     field("process.cgroup", WITH_PROCESS, "path of the cgroup", |o| { non_empty(&run(o)?.cgroup) }),
     field("process.cgroup_id", WITH_PROCESS, "id of the cgroup in the unified hierarchy", |o| integer(run(o)?.cgroup_id)),
     field("process.mount_namespace", WITH_PROCESS, "inode of the mount namespace", |o| number(run(o)?.namespaces.mount)),
@@ -306,12 +310,18 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
     let file = run.file;
     let kinds = [
         (file.deleted, "deleted"),
+        (file.replaced, "replaced"),
         (file.memfd, "memfd"),
         (file.path_cut, "path-cut"),
         (file.upper_layer, "upper-layer"),
         (run.script, "script"),
     ];
     list(kinds.into_iter().filter_map(|(holds, name)| holds.then_some(name)))
+}
+
+fn exe_age(observed: &Observed) -> Option<EventValue<'_>> {
+    let modified = run(observed)?.modified;
+    (modified != 0).then(|| EventValue::Int(observed.event.time.as_second() - modified))
 }
 
 /// Each role once, of the nearest ancestor that has it.

@@ -58,6 +58,8 @@ pub struct Facts {
     pub baseline: Option<Arc<Remembered>>,
     /// The sockets of the process's parent were looked at a moment ago.
     pub parent_sockets_known: bool,
+    /// Whether the process's side opened the connection that its standard input or output is.
+    pub stdio_initiated: Option<bool>,
     /// The rules that have matched this event, of one that is judged again.
     pub judged_before: Vec<Uuid>,
     /// What the scores that concern this event came to.

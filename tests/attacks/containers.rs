@@ -1,6 +1,6 @@
 //! What is done with containers and in them.
 
-use super::{API, Action, By, COMMAND, FOLDER, MINER, PRIVILEGED, SSH};
+use super::{API, Action, By, COMMAND, FILELESS, FOLDER, MINER, PRIVILEGED, SSH};
 
 const NONE: &[(&str, &str)] = &[];
 
@@ -332,7 +332,7 @@ memory = os.memfd_create("program")
 os.write(memory, open("/bin/true", "rb").read())
 os.execv(f"/proc/self/fd/{memory}", ["program"])'"#,
         ),
-        raises: &[(FOLDER, "High")],
+        raises: &[(FILELESS, "High")],
         because: "",
     },
     Action {

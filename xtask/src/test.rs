@@ -67,7 +67,7 @@ fn end_to_end(workspace: &Workspace, filter: Option<&str>, nextest: bool) -> Res
 }
 
 /// Lets cargo build as the user and start the test program through sudo.
-fn as_root<'a>(workspace: &'a Workspace, command: Cmd<'a>) -> Result<Cmd<'a>> {
+pub(crate) fn as_root<'a>(workspace: &'a Workspace, command: Cmd<'a>) -> Result<Cmd<'a>> {
     if is_root() {
         return Ok(command);
     }
@@ -80,7 +80,8 @@ fn as_root<'a>(workspace: &'a Workspace, command: Cmd<'a>) -> Result<Cmd<'a>> {
     Ok(command.env(runner, "sudo -E"))
 }
 
-fn unpack_fixtures(workspace: &Workspace) -> Result<()> {
+/// Unpacks what tests need; under CI all of it must be there.
+pub(crate) fn unpack_fixtures(workspace: &Workspace) -> Result<()> {
     fs::create_dir_all(workspace.fixtures())?;
     for fixture in fixtures::FIXTURES.iter().filter(|fixture| fixture.for_tests) {
         match fixtures::ensure(workspace, fixture) {

@@ -16,6 +16,7 @@ use crate::{
     kernel::{Address, pointer, read, read_text, within},
     path::{End, Place, Texts},
     record::{Header, Scratch, output},
+    socket::{AF_INET, AF_INET6, EndsRecord, remote_port},
     task::{TaskId, task_id},
 };
 
@@ -218,27 +219,31 @@ fn fill_session(record: &mut ExecRecord, task: Address) {
 fn fill_stdio(record: &mut ExecRecord, task: Address) {
     let table = pointer(pointer(task, fields::task_files()), fields::files_fdt());
     let files = pointer(table, fields::fdtable_fd());
+    let mut connected = 0;
     for (number, descriptor) in record.stdio.iter_mut().enumerate() {
         let file = pointer(files, number as u32 * 8);
         let inode = pointer(file, fields::file_inode());
         let mode: u16 = read(inode, fields::inode_mode());
         let is_socket = mode & S_IFMT == S_IFSOCK;
-        let socket = if is_socket {
-            pointer(file, fields::file_private())
-        } else {
-            0
-        };
-        let family = if is_socket {
-            read(pointer(socket, fields::socket_sk()), fields::sock_family())
-        } else {
-            0
-        };
+        let mut family = 0;
+        if is_socket {
+            let sock = pointer(pointer(file, fields::file_private()), fields::socket_sk());
+            family = read(sock, fields::sock_family());
+            if connected == 0 && (family == AF_INET || family == AF_INET6) && remote_port(sock) != 0 {
+                connected = sock;
+            }
+        }
         *descriptor = DescriptorRecord {
             mode,
             family,
             device: read(inode, fields::inode_device()),
         };
     }
+    record.stdio_ends = if connected == 0 {
+        EndsRecord::default()
+    } else {
+        EndsRecord::of_sock(connected)
+    };
 }
 
 /// Writes the executable's path and the working directory.

@@ -295,11 +295,14 @@ mod tests {
     fn people_see_who_does_what() {
         let folder = tempfile::tempdir().unwrap();
         file::store(folder.path(), &sample()).unwrap();
-        let show = Action::Show {
-            subject: Some("x:1".into()),
-            format: Format::Text,
+        let show = |subject: &str| {
+            let show = Action::Show {
+                subject: Some(subject.into()),
+                format: Format::Text,
+            };
+            run_in(folder.path(), show).unwrap()
         };
-        let text = run_in(folder.path(), show).unwrap();
+        let text = show("x:1");
         let expected = [
             "x:1",
             "sha256:a",
@@ -310,5 +313,20 @@ mod tests {
         for part in expected {
             assert!(text.contains(part), "{part} in {text}");
         }
+        // A path is its owner's choice.
+        let mut learned = sample();
+        for subject in learned.subjects.values_mut() {
+            let subject = Arc::make_mut(subject);
+            let behaviours = std::mem::take(&mut subject.behaviours).into_iter();
+            let behaviours = behaviours.map(|(mut behaviour, sightings)| {
+                behaviour.program = format!("{}\u{1b}[2J\u{202e}", behaviour.program).into();
+                (behaviour, sightings)
+            });
+            subject.behaviours = behaviours.collect();
+        }
+        file::store(folder.path(), &learned).unwrap();
+        let text = show("x:1");
+        assert!(text.contains(r"/manager\x1b[2J\u{202e} --watch"), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
     }
 }

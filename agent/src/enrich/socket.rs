@@ -202,4 +202,24 @@ mod tests {
         names.learn(&message);
         assert_eq!(names.name(7, "192.0.2.2".parse().unwrap()), None);
     }
+
+    #[test]
+    fn names_and_listeners_are_bounded() {
+        let mut names = Names::default();
+        let mut listeners = Listeners::default();
+        for number in 0..20_000_u32 {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(number));
+            let message = DnsMessage {
+                owner: Owner::default(),
+                server: "192.0.2.53:53".parse().unwrap(),
+                name: "example.org".into(),
+                record_type: "A".into(),
+                addresses: vec![address],
+                answer: true,
+            };
+            names.learn(&message);
+            listeners.learn(&listener(number, "0.0.0.0:80", 10));
+        }
+        assert_eq!((names.0.len(), listeners.0.len()), (NAMES.get(), LISTENERS.get()));
+    }
 }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::Roles;
+use super::{Ends, Roles};
 
 /// A process for as long as the node is up: a pid alone comes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,6 +176,8 @@ pub struct Execution {
     pub seccomp: Seccomp,
     /// What standard input, output and error are.
     pub stdio: [Descriptor; 3],
+    /// The connection over IP that the first of them is which is one.
+    pub stdio_ends: Option<Box<Ends>>,
     /// Id of the cgroup in the unified hierarchy; 0 if unknown.
     pub cgroup_id: u64,
     /// Path of the cgroup that tells most: the unified hierarchy's, else a version 1 controller's.
@@ -196,6 +198,8 @@ pub struct Execution {
 pub struct ExeFlags {
     /// No directory holds it any more.
     pub deleted: bool,
+    /// Another file stands at its path since it was deleted: an update. Only known of what stood before the agent.
+    pub replaced: bool,
     /// It never had a path: made by `memfd_create`.
     pub memfd: bool,
     /// Its path was too long to be told: the beginning is missing.

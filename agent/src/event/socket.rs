@@ -58,6 +58,15 @@ pub struct Connection {
     pub destination: Endpoint,
 }
 
+/// Both ends of a connection that a process holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// This side.
+    pub local: Endpoint,
+    /// The other side.
+    pub remote: Endpoint,
+}
+
 /// A socket listens.
 #[derive(Clone, Debug)]
 pub struct Listener {

@@ -5,7 +5,7 @@
 
 mod host;
 mod summary;
-mod visible;
+pub(crate) mod visible;
 mod ocsf;
 mod falco;
 mod pretty;

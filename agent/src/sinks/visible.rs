@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt::Write};
 
 /// The text with control, bidirectional and invisible characters as escapes such as `\n`, `\x1b` and `\u{202e}`.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }

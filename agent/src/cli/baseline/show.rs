@@ -10,9 +10,10 @@ use serde_json::json;
 use crate::{
     enrich::baseline::{Learning, state},
     event::baseline::{Behaviour, BehaviourKind, Learned, Sightings, Subject},
+    sinks::visible::visible,
 };
 
-/// A paragraph an image, a line a behaviour.
+/// A paragraph an image, a line a behaviour. Whoever names an image or a program chose the name.
 pub(super) fn text(learned: &Learned, learning: Learning, now: Timestamp, out: &mut impl Write) -> Result<()> {
     if learned.subjects.is_empty() {
         writeln!(out, "nothing was learned yet")?;
@@ -20,7 +21,8 @@ pub(super) fn text(learned: &Learned, learning: Learning, now: Timestamp, out: &
     for (number, (key, subject)) in learned.subjects.iter().enumerate() {
         let gap = if number > 0 { "\n" } else { "" };
         let name = if subject.name.is_empty() { "" } else { "  " };
-        writeln!(out, "{gap}{}{name}{key}  {}", subject.name, age(subject, learning, now))?;
+        let whose = format!("{}{name}{key}", subject.name);
+        writeln!(out, "{gap}{}  {}", visible(&whose), age(subject, learning, now))?;
         for (behaviour, sightings) in sorted(subject) {
             let state = state(learning, subject, Some(sightings), now).name();
             let (id, seen) = (behaviour.id(), seen(sightings));
@@ -28,7 +30,7 @@ pub(super) fn text(learned: &Learned, learning: Learning, now: Timestamp, out: &
                 out,
                 "  {id}  {state:8}  {:14}  {}  ({seen})",
                 behaviour.kind.name(),
-                what(behaviour)
+                visible(&what(behaviour))
             )?;
         }
     }

@@ -1,18 +1,24 @@
 //! A process runs a program.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use agent_ebpf::exec::{
     ARGUMENTS_TAG, ARGUMENTS_UNREADABLE, ChunkRecord, DescriptorRecord, ENVIRONMENT_TAG, EXE_CUT, EXE_NAMELESS,
     EXE_OVERLAY, EXE_UPPER, ExecRecord, INLINE_ARGUMENTS, SCRIPT, TAG,
 };
-use agent_ebpf::socket::{AF_INET, AF_INET6};
+use agent_ebpf::socket::{AF_INET, AF_INET6, EndsRecord};
 use rustc_hash::FxHashMap;
 
-use super::{Decoder, Hook, Sensor, decode::key};
+use super::{
+    Decoder, Hook, Sensor,
+    decode::{address, key},
+};
 use crate::enrich::container::telling;
 use crate::event::{
-    Capabilities, Credentials, Descriptor, Event, ExeFlags, Exec, Execution, Kind, Namespaces, ProcessKey, Roles,
+    Capabilities, Credentials, Descriptor, Ends, Event, ExeFlags, Exec, Execution, Kind, Namespaces, ProcessKey, Roles,
     Seccomp,
 };
 
@@ -123,6 +129,7 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         namespaces: namespaces(record.namespaces),
         seccomp: seccomp(record.seccomp),
         stdio: record.stdio.map(descriptor),
+        stdio_ends: ends(&record.stdio_ends),
         cgroup_id: record.cgroup_id,
         entering: false,
         cgroup: telling_cgroup(cgroup, cgroup_v1),
@@ -170,6 +177,7 @@ fn exe_path(names: &[u8], flags: u32, invoked: &str) -> Box<str> {
 fn exe_flags(record: &ExecRecord, names: &[u8]) -> ExeFlags {
     ExeFlags {
         deleted: record.links == 0 && record.inode != 0 && record.flags & EXE_NAMELESS == 0,
+        replaced: false,
         memfd: record.flags & EXE_NAMELESS != 0 && names.starts_with(b"memfd:"),
         path_cut: record.flags & EXE_CUT != 0,
         overlay: record.flags & EXE_OVERLAY != 0,
@@ -266,6 +274,16 @@ fn descriptor(record: DescriptorRecord) -> Descriptor {
         0 if record.mode == 0 => Descriptor::Closed,
         _ => Descriptor::Anonymous,
     }
+}
+
+fn ends(record: &EndsRecord) -> Option<Box<Ends>> {
+    let end = |bytes, port| SocketAddr::new(address(record.family, bytes), port);
+    (record.family != 0).then(|| {
+        Box::new(Ends {
+            local: end(record.local, record.local_port),
+            remote: end(record.remote, record.remote_port),
+        })
+    })
 }
 
 /// Where the environment of a container says that the Kubernetes API is. Nothing else of an environment is kept.

@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::socket::Sockets;
 use crate::{
     enrich::container::telling,
-    event::{Capabilities, Credentials, Descriptor, ExeFlags, Execution, Namespaces, ProcessKey, Roles, Seccomp},
+    event::{Capabilities, Credentials, Descriptor, Ends, ExeFlags, Execution, Namespaces, ProcessKey, Roles, Seccomp},
     sources::kernel::kubernetes_api,
 };
 
@@ -116,6 +116,7 @@ fn execution(
             _ => Seccomp::Unknown,
         },
         stdio: [0, 1, 2].map(|number| descriptor(targets, number, sockets)),
+        stdio_ends: [0, 1, 2].iter().find_map(|number| ends(targets, *number, sockets)),
         cgroup_id,
         cgroup,
         entering: is_young(stat) && !is_in_own_root(process, &link, metadata.as_ref()),
@@ -131,6 +132,11 @@ fn proc_path(process: &Process, file: &str) -> PathBuf {
     Path::new("/proc").join(process.pid.to_string()).join(file)
 }
 
+/// Where a file lies that the process sees at that path.
+fn in_root(process: &Process, path: &Path) -> PathBuf {
+    proc_path(process, "root").join(path.strip_prefix("/").unwrap_or(path))
+}
+
 /// The executable's path, and what kind of file it is.
 fn exe(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> (Box<str>, ExeFlags) {
     let text = lossy(link.as_os_str());
@@ -144,6 +150,7 @@ fn exe(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> (Box<
     let upper = upper_folder(process);
     let file = ExeFlags {
         deleted: deleted && !memfd,
+        replaced: deleted && !memfd && fs::symlink_metadata(in_root(process, Path::new(path))).is_ok(),
         memfd,
         path_cut: false,
         overlay: upper.is_some(),
@@ -162,7 +169,7 @@ fn is_young(stat: &Stat) -> bool {
 
 /// Whether the executable is a file that the process can see at that path.
 fn is_in_own_root(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> bool {
-    let inside = fs::metadata(proc_path(process, "root").join(link.strip_prefix("/").unwrap_or(link)));
+    let inside = fs::metadata(in_root(process, link));
     let identity = |metadata: &fs::Metadata| (metadata.st_dev(), metadata.st_ino());
     inside.is_ok_and(|inside| metadata.is_some_and(|metadata| identity(metadata) == identity(&inside)))
 }
@@ -254,6 +261,14 @@ fn descriptor(targets: &[(i32, FDTarget)], number: i32, sockets: &Sockets) -> De
         FDTarget::Net(_) | FDTarget::AnonInode(_) | FDTarget::Other(..) | FDTarget::Unknown(..) => {
             Descriptor::Anonymous
         }
+    }
+}
+
+fn ends(targets: &[(i32, FDTarget)], number: i32, sockets: &Sockets) -> Option<Box<Ends>> {
+    let (_, target) = targets.iter().find(|(fd, _)| *fd == number)?;
+    match target {
+        FDTarget::Socket(inode) => sockets.ends(*inode).map(Box::new),
+        _ => None,
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::process::Snapshot;
 use crate::{
-    event::{Findings, ListenAddress, Listener, Owner, ProcessKey},
+    event::{Ends, Findings, ListenAddress, Listener, Owner, ProcessKey},
     sources::{looks::in_network_of, sock_diag},
 };
 
@@ -18,7 +18,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Sockets {
     namespaces: HashSet<u32>,
-    internet: HashSet<u64>,
+    /// Every IPv4 and IPv6 socket; the ends of those that are connected.
+    internet: HashMap<u64, Option<Ends>>,
     listening: HashMap<u64, Listening>,
 }
 
@@ -37,7 +38,8 @@ impl Sockets {
             return;
         }
         for entry in [process.tcp(), process.tcp6()].into_iter().flatten().flatten() {
-            self.internet.insert(entry.inode);
+            let ends = ends(entry.local_address, entry.remote_address);
+            self.internet.insert(entry.inode, ends);
             if entry.state == TcpState::Listen {
                 let address = SocketAddr::new(entry.local_address.ip().to_canonical(), entry.local_address.port());
                 self.add(
@@ -49,7 +51,8 @@ impl Sockets {
             }
         }
         let datagrams = [process.udp(), process.udp6()].into_iter().flatten().flatten();
-        self.internet.extend(datagrams.map(|entry| entry.inode));
+        let datagrams = datagrams.map(|entry| (entry.inode, ends(entry.local_address, entry.remote_address)));
+        self.internet.extend(datagrams);
         let found = in_network_of(process.pid.unsigned_abs(), network_namespace, sock_diag::unix_listening);
         match found {
             Ok(found) => found
@@ -71,7 +74,12 @@ impl Sockets {
 
     /// Whether that is an IPv4 or IPv6 socket.
     pub(super) fn is_internet(&self, inode: u64) -> bool {
-        self.internet.contains(&inode)
+        self.internet.contains_key(&inode)
+    }
+
+    /// Both ends of an IPv4 or IPv6 socket that is connected.
+    pub(super) fn ends(&self, inode: u64) -> Option<Ends> {
+        self.internet.get(&inode).copied().flatten()
     }
 
     /// Notes whose sockets these are: the first process that holds one (a server, whose workers come later), unless that
@@ -111,4 +119,13 @@ impl Sockets {
         }
         by_owner
     }
+}
+
+/// The ends of a socket, if it is connected.
+fn ends(local: SocketAddr, remote: SocketAddr) -> Option<Ends> {
+    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    (remote.port() != 0).then(|| Ends {
+        local: canonical(local),
+        remote: canonical(remote),
+    })
 }

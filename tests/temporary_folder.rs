@@ -1,0 +1,68 @@
+//! `Process execution from temporary folder`, whichever way a program there is run, in mounts of its own.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    ocsf::{activity, command_line, exe, level, title},
+    programs::Outside,
+    tocsin::Tocsin,
+};
+
+const TEMP: &str = "Process execution from temporary folder";
+
+/// A service's own `/tmp`, as `PrivateTmp` makes it, and programs in it and beside it.
+const SCRIPT: &str = r#"
+mount -t tmpfs tmpfs /srv
+mkdir -p /srv/private/tmp /srv/bin
+mount --bind /srv/private/tmp /tmp
+mount -t tmpfs tmpfs /var/tmp
+cp /bin/true /tmp/MARK-program
+cp /bin/true /srv/bin/MARK-elsewhere
+echo : >/tmp/MARK-script.sh
+echo : >/srv/bin/MARK-script-elsewhere.sh
+loader=$(ls /lib64/ld-linux-x86-64.so.2 /lib/ld-linux-aarch64.so.1 2>/dev/null | head -n 1)
+/tmp/MARK-program own-view
+ln -s /tmp/MARK-program /srv/bin/MARK-link
+/srv/bin/MARK-link by-link
+"$loader" /tmp/MARK-program by-loader
+"$loader" --library-path /usr/lib --argv0 MARK /tmp/MARK-program by-loader-with-options
+sh /tmp/MARK-script.sh by-shell
+cd /tmp
+"$loader" ./MARK-program from-within-by-loader
+sh MARK-script.sh from-within-by-shell
+# None of these runs what lies there.
+/srv/bin/MARK-elsewhere twin
+"$loader" /srv/bin/MARK-elsewhere twin
+sh /srv/bin/MARK-script-elsewhere.sh twin
+sh -c ': twin; cat /tmp/MARK-script.sh' MARK >/dev/null
+cat /tmp/MARK-script.sh >/dev/null
+. /tmp/MARK-script.sh
+"#;
+
+#[test]
+fn every_way_to_run_what_lies_there_is_seen_in_a_service_s_own_mounts() {
+    let outside = Outside::start();
+    let agent = Tocsin::start(&["--dedup", "0"]);
+    let mark = format!("mark{}", std::process::id());
+    outside.run_script(&SCRIPT.replace("MARK", &mark), Duration::from_secs(30));
+    let alerts = agent.alerts_after_quiet();
+    let ours = |alert: &&Value| command_line(alert).contains(&mark) || exe(alert).contains(&mark);
+    let found: Vec<_> = alerts
+        .iter()
+        .filter(|alert| title(alert) == TEMP && activity(alert) == "Create")
+        .filter(ours)
+        .map(|alert| (command_line(alert).rsplit(' ').next().unwrap_or_default(), level(alert)))
+        .collect();
+    let ways = [
+        "own-view",
+        "by-link",
+        "by-loader",
+        "by-loader-with-options",
+        "by-shell",
+        "from-within-by-loader",
+        "from-within-by-shell",
+    ];
+    assert_eq!(found, ways.map(|way| (way, "Medium")));
+}
