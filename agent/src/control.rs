@@ -6,6 +6,8 @@
 pub mod status;
 pub mod metrics;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::{
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
