@@ -11,7 +11,6 @@ use std::{
     },
     path::Path,
     process::{Command, Output},
-    time::Duration,
 };
 
 use serde_json::Value;
