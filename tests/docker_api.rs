@@ -30,6 +30,7 @@ mod at {
     pub(super) const PRIVATE: u16 = 4244;
     pub(super) const FILE: u16 = 4343;
     pub(super) const TLS: u16 = 2376;
+    pub(super) const UNVERIFIED: u16 = 23760;
     pub(super) const INHERITED: u16 = 4444;
     pub(super) const PODMAN: u16 = 8888;
     pub(super) const RELAY: u16 = 9001;
@@ -81,18 +82,20 @@ struct Daemons {
     plain: Dockerd,
     file: Dockerd,
     mutual: Dockerd,
+    unverified: Dockerd,
     inherited: Dockerd,
     _podman: Service,
 }
 
 impl Daemons {
     fn start(certificates: &Certificates, podman: &Podman) -> Option<Self> {
-        let [plain, file, mutual, inherited] = daemons(certificates)?;
+        let [plain, file, mutual, unverified, inherited] = daemons(certificates)?;
         plain.docker_ok(&["swarm", "init", "--advertise-addr", "127.0.0.1"]);
         Some(Self {
             plain,
             file,
             mutual,
+            unverified,
             inherited,
             _podman: podman.serve(at::PODMAN),
         })
@@ -123,6 +126,7 @@ impl Daemons {
             daemon("inherited", &self.inherited, at::INHERITED, Some("Critical")),
             case("podman", podman, at::PODMAN, [Some("Critical"), Some("Medium")]),
             daemon("mutual TLS", &self.mutual, at::TLS, None),
+            daemon("TLS for everybody", &self.unverified, at::UNVERIFIED, Some("Critical")),
             daemon("swarm's manager", &self.plain, at::SWARM[0], None),
             daemon("swarm's gossip", &self.plain, at::SWARM[1], None),
         ]
@@ -283,7 +287,7 @@ fn is_ours(alert: &Value, cases: &[&Case]) -> bool {
 }
 
 /// All of them, started at the same time.
-fn daemons(certificates: &Certificates) -> Option<[Dockerd; 4]> {
+fn daemons(certificates: &Certificates) -> Option<[Dockerd; 5]> {
     let host = |address: &str, port: u16| ["-H".to_owned(), format!("tcp://{address}:{port}")];
     let settings = |settings: Value| settings.as_object().cloned().unwrap_or_default();
     let plain = [
@@ -298,6 +302,9 @@ fn daemons(certificates: &Certificates) -> Option<[Dockerd; 4]> {
         "tlscert": certificates.server.0,
         "tlskey": certificates.server.1,
     });
+    // Since 20.10 `--tls` alone means `--tlsverify`, too.
+    let mut unverified = certificates.daemon_arguments();
+    unverified[0] = "--tlsverify=false".to_owned();
     let arguments = |arguments: Vec<String>| Setup {
         arguments,
         ..Setup::default()
@@ -310,6 +317,7 @@ fn daemons(certificates: &Certificates) -> Option<[Dockerd; 4]> {
         arguments([plain.concat(), vec![PLAIN.to_owned()]].concat()),
         settings(json!({"hosts": [format!("tcp://0.0.0.0:{}", at::FILE)], "tls": false})),
         settings(mutual),
+        arguments([host("0.0.0.0", at::UNVERIFIED).to_vec(), unverified].concat()),
         Setup {
             inherits: Some(at::INHERITED),
             ..Setup::default()

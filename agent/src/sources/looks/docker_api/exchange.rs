@@ -85,14 +85,17 @@ fn examine_encrypted(address: SocketAddr) -> io::Result<Finding> {
     let mut stream = Bounded::connect(address, HANDSHAKE)?;
     let mut stream = rustls::Stream::new(&mut connection, &mut stream);
     // With TLS 1.3 a server refuses after the handshake: the answer to the request tells.
-    let answer = match stream.write_all(REQUEST) {
-        Ok(()) => read_answer(&mut stream).0,
-        Err(_) => Vec::new(),
+    let (answer, end) = match stream.write_all(REQUEST) {
+        Ok(()) => read_answer(&mut stream),
+        Err(error) => (Vec::new(), Some(error)),
     };
+    // A server that is slow has not refused.
+    let late = end.is_some_and(|error| matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock));
+    let refused = asked.0.load(Ordering::Relaxed) && !late;
     Ok(match meaning(&answer) {
         Meaning::Docker => Finding::TlsNoClientAuth,
         Meaning::Other => Finding::NotDocker,
-        Meaning::Nothing if asked.0.load(Ordering::Relaxed) => Finding::MutualTls,
+        Meaning::Nothing if refused => Finding::MutualTls,
         Meaning::Nothing | Meaning::Refusal | Meaning::Tls => Finding::Unknown,
     })
 }
