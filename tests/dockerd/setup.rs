@@ -58,11 +58,13 @@ pub(super) fn spawn(fixture: &Path, folder: &TempDir, setup: &Setup) -> Child {
         .expect("unshare starts")
 }
 
-/// Opens a port, and becomes the program that is to serve it (`sd_listen_fds(3)`).
+/// Opens a port, and becomes the program that is to serve it (`sd_listen_fds(3)`). The socket may have that number from
+/// the start, and is then no copy, which alone would be inherited.
 const LAUNCHER: &str = "
 import os, socket, sys
 listener = socket.create_server(('0.0.0.0', int(sys.argv[1])))
 os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid()))
 os.execv(sys.argv[2], sys.argv[2:])
 ";
