@@ -36,6 +36,7 @@ mod scan;
 mod short_lived;
 mod ssh;
 
+mod alert_pages;
 mod attacks;
 mod configuration;
 mod corpus;

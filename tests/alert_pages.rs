@@ -1,0 +1,156 @@
+//! `docs/alerts/`: each alert has its page, which names its rules, and the commands by which it is provoked do provoke it.
+
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    dockerd::Dockerd,
+    neighbour::{Neighbour, SOCKET},
+    ocsf::activity,
+    tocsin::Tocsin,
+    web_host::WebHost,
+};
+
+const FOLDER: &str = "docs/alerts";
+
+/// Where a reader would type a page's commands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// Wherever Docker's client is.
+    Docker,
+    /// As root on a node.
+    Host,
+    /// As root on a node, in the background; something listens at this port then.
+    Listening(u16),
+}
+
+/// Each page, and where its commands belong.
+const PAGES: [(&str, At); 16] = [
+    ("attempt-to-run-high-privilege-command-detected", At::Host),
+    ("bind-shell-detected", At::Host),
+    ("container-with-a-miner-image-detected", At::Docker),
+    ("exposed-docker-daemon-detected", At::Listening(23750)),
+    ("fileless-execution-detected", At::Host),
+    ("privileged-command-run-in-container", At::Docker),
+    ("privileged-container-detected", At::Docker),
+    ("process-execution-from-temporary-folder", At::Host),
+    ("program-that-is-not-part-of-its-image-run-in-container", At::Docker),
+    ("reverse-shell-detected", At::Host),
+    ("scan-of-the-kubernetes-service-network", At::Docker),
+    ("ssh-server-is-running-inside-a-container", At::Docker),
+    ("suspicious-php-execution-detected", At::Host),
+    ("suspicious-request-to-kubernetes-api", At::Docker),
+    ("suspicious-request-to-the-kubernetes-dashboard", At::Docker),
+    ("web-shell-detected", At::Host),
+];
+
+fn read(page: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(FOLDER).join(page);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The title that a page is about.
+fn title_of(page: &str) -> &str {
+    page.lines().next().unwrap().strip_prefix("# ").unwrap()
+}
+
+/// The commands of the section that says how to provoke the alert.
+fn commands(page: &str) -> &str {
+    let section = page.split_once("\n## Provoke it\n").unwrap().1;
+    let block = section.split_once("```sh\n").unwrap().1;
+    block.split_once("```").unwrap().0
+}
+
+#[test]
+fn each_alert_has_a_page_that_names_its_rules() {
+    let listed = Tocsin::command().args(["rules", "list"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let pages = PAGES.map(|(name, _)| read(&format!("{name}.md")));
+    let health = read("health.md");
+    let (mut missing, mut named) = (Vec::new(), BTreeSet::new());
+    for line in listed.lines() {
+        let columns: Vec<_> = line
+            .split("  ")
+            .map(str::trim)
+            .filter(|column| !column.is_empty())
+            .collect();
+        let [level, source, name, title] = columns[..] else {
+            panic!("{line}");
+        };
+        if source == "health" {
+            let row = format!("| {title} | `{name}` | {level} |");
+            missing.extend((!health.contains(&row)).then_some(row));
+        } else if !["informational", "score"].contains(&level) {
+            let row = format!("| `{name}` | {level} |");
+            let is_there = pages.iter().any(|page| title_of(page) == title && page.contains(&row));
+            missing.extend((!is_there).then_some(format!("{title}: {row}")));
+            named.insert(name);
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    let rows = pages.iter().flat_map(|page| page.lines());
+    let gone = rows
+        .filter_map(|row| row.strip_prefix("| `")?.split_once('`'))
+        .filter(|(name, _)| !named.contains(name));
+    let gone: Vec<_> = gone.map(|(name, _)| name).collect();
+    assert!(gone.is_empty(), "no such rules: {gone:?}");
+    let index = read("README.md");
+    for (name, page) in PAGES.iter().map(|(name, _)| name).zip(&pages) {
+        let link = format!("[{}]({name}.md)", title_of(page));
+        assert!(index.contains(&link), "{link}");
+    }
+}
+
+#[test]
+fn each_page_provokes_its_alert() {
+    let (Some(dockerd), Some(host)) = (Dockerd::start(), WebHost::start()) else {
+        return;
+    };
+    for (image, name) in [
+        (dockerd.import_busybox(), "busybox"),
+        (dockerd.import_debian(), "debian"),
+    ] {
+        dockerd.docker_ok(&["tag", image, name]);
+    }
+    let agent = Tocsin::start(&["--docker-socket", &dockerd.socket()]);
+    for (name, at) in PAGES {
+        let page = read(&format!("{name}.md"));
+        let before = agent.alerts().len();
+        let _listening = provoke(at, commands(&page), &dockerd, &host);
+        let is_new =
+            |alert: &Value| activity(alert) == "Create" && agent.alerts().iter().skip(before).any(|new| new == alert);
+        agent.wait_for_alert(title_of(&page), is_new);
+    }
+}
+
+/// Does what a page says; what is to listen ends when the result is dropped.
+fn provoke(at: At, commands: &str, dockerd: &Dockerd, host: &WebHost) -> Option<Neighbour> {
+    match at {
+        At::Docker => {
+            let output = dockerd.command("sh").args(["-euc", commands]).output().unwrap();
+            assert!(output.status.success(), "{commands}: {output:?}");
+            None
+        }
+        At::Host => {
+            host.run_within(commands, Duration::from_mins(1));
+            None
+        }
+        At::Listening(port) => {
+            let script = format!("ln -s {SOCKET} /run/docker.sock\ntrap 'kill $!' TERM\n{commands}\nwait");
+            Some(Neighbour::start(dockerd, &script, "", port))
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_each_alert() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap();
+    for (name, _) in PAGES {
+        let page = read(&format!("{name}.md"));
+        assert!(
+            readme.contains(&format!("[`{}`]({FOLDER}/{name}.md)", title_of(&page))),
+            "{name}"
+        );
+    }
+}
