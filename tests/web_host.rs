@@ -263,6 +263,9 @@ const PREPARE: &str = r#"
     mount -t tmpfs -o mode=1777 tmpfs dev/shm
     ln -s pts/ptmx dev/ptmx
     ln -s /proc/self/fd dev/fd
+    ln -s fd/0 dev/stdin
+    ln -s fd/1 dev/stdout
+    ln -s fd/2 dev/stderr
     # Not chroot: paths of its processes are to begin at its root, whoever looks.
     pivot_root . old
     cd /
