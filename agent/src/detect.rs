@@ -184,14 +184,13 @@ impl Rules {
         let Some(source) = observed.log_source() else {
             return Vec::new();
         };
-        self.weigh(observed);
         self.families[source as usize].judge(observed)
     }
 
     /// Adds what the scores that concern an event come to.
     pub fn weigh(&self, observed: &mut Observed) {
         if let Some(source) = observed.log_source() {
-            observed.facts.scores = self.families[source as usize].scores().weigh(observed);
+            observed.facts.scores = self.families[source as usize].weigh(observed);
         }
     }
 

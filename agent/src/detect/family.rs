@@ -29,6 +29,7 @@ const MOST_EVENTS_A_GROUP: usize = 10_000;
 
 /// The rules of one log source.
 pub(super) struct Family {
+    /// Judges by the rules, and by what says which scores an event concerns.
     engine: Engine,
     /// Fed with what the engine found, so that an event that matches nothing costs it nothing.
     correlator: Option<Box<CorrelationEngine>>,
@@ -58,7 +59,8 @@ impl Family {
             by_id: FxHashMap::default(),
             scores: Scores::of(scores),
         };
-        let compiled: Vec<_> = rules.into_iter().map(|checked| family.take(checked)).collect();
+        let mut compiled: Vec<_> = rules.into_iter().map(|checked| family.take(checked)).collect();
+        compiled.extend(family.scores.rules());
         family.engine.extend_compiled_rules(compiled);
         let mut problems = Vec::new();
         for filter in &filters {
@@ -110,15 +112,20 @@ impl Family {
         problems
     }
 
-    /// What the rules say to an event; time is the event's own.
-    pub(super) fn judge(&mut self, observed: &Observed) -> Vec<Match> {
+    /// What the rules say to an event, whose facts gain what its scores come to; time is the event's own.
+    pub(super) fn judge(&mut self, observed: &mut Observed) -> Vec<Match> {
+        observed.facts.scores.clear();
         let mut found = self.engine.evaluate(observed);
-        if !observed.facts.judged_before.is_empty() {
-            found.retain(|result| !is_of(result, &observed.facts.judged_before));
+        observed.facts.scores = self.scores.weigh(&found, observed);
+        if !observed.facts.scores.is_empty() {
+            // Few events are scored: a second look at those costs less than one at every event for the scores alone.
+            found = self.engine.evaluate(observed);
         }
+        found.retain(|result| self.is_due(result, &observed.facts.judged_before));
         if found.is_empty() {
             return Vec::new();
         }
+        let observed = &*observed;
         let found = match &mut self.correlator {
             Some(correlator) => correlator.process_with_detections(observed, found, observed.event.time.as_second()),
             None => found,
@@ -127,9 +134,20 @@ impl Family {
         found.into_iter().filter_map(name).collect()
     }
 
+    /// What the scores that concern an event come to.
+    pub(super) fn weigh(&self, observed: &Observed) -> Vec<Scored> {
+        self.scores.weigh(&self.engine.evaluate(observed), observed)
+    }
+
     /// The scores that the rules see.
     pub(super) fn scores(&self) -> &Scores {
         &self.scores
+    }
+
+    /// Whether a rule found that, rather than what concerns a score, and none of those that spoke before.
+    fn is_due(&self, result: &EvaluationResult, before: &[Uuid]) -> bool {
+        let known = result.header.rule_id.as_ref().and_then(|id| self.by_id.get(id));
+        known.is_some_and(|known| !before.contains(&known.rule.id))
     }
 
     fn name(&self, result: EvaluationResult, scores: &[Scored]) -> Option<Match> {
@@ -203,13 +221,6 @@ impl fmt::Debug for Family {
             .field("rules", &self.by_id.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Whether one of these rules found that.
-fn is_of(result: &EvaluationResult, rules: &[Uuid]) -> bool {
-    let id = result.header.rule_id.as_deref();
-    id.and_then(|id| Uuid::try_parse(id).ok())
-        .is_some_and(|id| rules.contains(&id))
 }
 
 /// The fields of a match, each once; of a correlation its groups and its count.

@@ -18,7 +18,7 @@
 
 use std::sync::Arc;
 
-use rsigma_eval::{CompiledRule, Engine, RuleExplanation, evaluate_rule, explain_rule};
+use rsigma_eval::{CompiledRule, EvaluationResult, RuleExplanation, evaluate_rule, explain_rule};
 use rsigma_parser::{SigmaRule, parse_sigma_yaml};
 use serde::Deserialize;
 use yaml_serde::{Mapping, Value};
@@ -171,43 +171,41 @@ pub(super) struct CompiledSignal {
 }
 
 /// The scores of one log source.
-#[derive(Default)]
-pub(super) struct Scores {
-    /// Says which scores an event concerns, so that the many that concern none cost no more than a look at an index. Its
-    /// rules have their scores' places as ids.
-    concerned: Engine,
-    all: Vec<Compiled>,
-}
+#[derive(Debug, Default)]
+pub(super) struct Scores(Vec<Compiled>);
 
 impl Scores {
     pub(super) fn of(all: Vec<Compiled>) -> Self {
-        let mut concerned = Engine::new();
-        let scored = all.iter().enumerate().map(|(index, score)| CompiledRule {
-            id: Some(index.to_string()),
-            ..score.scored.clone()
-        });
-        concerned.extend_compiled_rules(scored.collect::<Vec<_>>());
-        Self { concerned, all }
+        Self(all)
     }
 
     /// The scores, by their fields.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.all.iter().map(|score| (&*score.field, &*score.title))
+        self.0.iter().map(|score| (&*score.field, &*score.title))
     }
 
-    /// What the scores that concern an event come to.
-    pub(super) fn weigh(&self, observed: &Observed) -> Vec<Scored> {
-        if self.all.is_empty() {
-            return Vec::new();
-        }
-        let concerned = self.concerned.evaluate(observed).into_iter();
-        let scores = concerned.filter_map(|found| self.all.get(found.header.rule_id?.parse::<usize>().ok()?));
+    /// Rules that say which scores an event concerns, for the engine that looks at the event in any case. Their ids are
+    /// the scores' fields.
+    pub(super) fn rules(&self) -> impl Iterator<Item = CompiledRule> {
+        self.0.iter().map(|score| CompiledRule {
+            id: Some(score.field.to_string()),
+            ..score.scored.clone()
+        })
+    }
+
+    /// What the scores come to whose rules are among those that matched.
+    pub(super) fn weigh(&self, matched: &[EvaluationResult], observed: &Observed) -> Vec<Scored> {
+        let concerned = |score: &&Compiled| {
+            let mut ids = matched.iter().map(|result| result.header.rule_id.as_deref());
+            ids.any(|id| id == Some(&*score.field))
+        };
+        let scores = self.0.iter().filter(concerned);
         scores.map(|score| score.weigh(observed)).collect()
     }
 
     /// Why each score came to what it did.
     pub(super) fn explain(&self, observed: &Observed) -> Vec<ScoreExplanation> {
-        self.all.iter().map(|score| score.explain(observed)).collect()
+        self.0.iter().map(|score| score.explain(observed)).collect()
     }
 }
 
