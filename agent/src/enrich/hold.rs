@@ -99,11 +99,6 @@ impl<T> Waiting<T> {
         self.queue.front().map(|oldest| oldest.since + self.patience)
     }
 
-    /// Whether anything waits for that container: what comes later must queue up behind it to keep its order.
-    pub fn holds(&self, id: &str) -> bool {
-        self.by_container.contains_key(id)
-    }
-
     /// How many wait.
     pub fn len(&self) -> usize {
         self.queue.len()
@@ -162,7 +157,7 @@ mod tests {
         let mut waiting = filled(start, &["a", "b", "a", "c"]);
         assert_eq!(waiting.release("a"), [0, 2]);
         assert_eq!(waiting.release("a"), [0; 0]);
-        assert!(waiting.holds("b") && waiting.holds("c") && !waiting.holds("a"));
+        assert_eq!(waiting.len(), 2);
         assert_eq!(waiting.next_deadline(), Some(after(start, 11)));
         assert_eq!(waiting.counts().released, 2);
     }
