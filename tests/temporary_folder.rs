@@ -32,6 +32,7 @@ sh /tmp/MARK-script.sh by-shell
 cd /tmp
 "$loader" ./MARK-program from-within-by-loader
 sh MARK-script.sh from-within-by-shell
+sh -s MARK as-input </tmp/MARK-script.sh
 # None of these runs what lies there.
 /srv/bin/MARK-elsewhere twin
 "$loader" /srv/bin/MARK-elsewhere twin
@@ -39,6 +40,10 @@ sh /srv/bin/MARK-script-elsewhere.sh twin
 sh -c ': twin; cat /tmp/MARK-script.sh' MARK >/dev/null
 cat /tmp/MARK-script.sh >/dev/null
 . /tmp/MARK-script.sh
+sh -c 'read -r line' MARK twin </tmp/MARK-script.sh
+sh /srv/bin/MARK-script-elsewhere.sh twin </tmp/MARK-script.sh
+# What is longer than a pipe holds, bash keeps in a file.
+bash -c "$(printf 'bash -s MARK twin <<END\n%70000s\nEND' :)"
 "#;
 
 #[test]
@@ -63,6 +68,7 @@ fn every_way_to_run_what_lies_there_is_seen_in_a_service_s_own_mounts() {
         "by-shell",
         "from-within-by-loader",
         "from-within-by-shell",
+        "as-input",
     ];
     assert_eq!(found, ways.map(|way| (way, "Medium")));
 }

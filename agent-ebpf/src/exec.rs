@@ -36,6 +36,12 @@ pub const EXE_UPPER: u32 = 8;
 pub const SCRIPT: u32 = 16;
 /// The arguments could not be read.
 pub const ARGUMENTS_UNREADABLE: u32 = 32;
+/// As `EXE_CUT`, of the file that standard input is.
+pub const STDIN_CUT: u32 = 64;
+/// As `EXE_NAMELESS`, of that file.
+pub const STDIN_NAMELESS: u32 = 128;
+/// No directory holds that file any more.
+pub const STDIN_DELETED: u32 = 256;
 
 /// A process runs a program. The texts follow, in the order of their lengths here.
 #[repr(C)]
@@ -79,7 +85,7 @@ pub struct ExecRecord {
     pub pid_in_namespace: u32,
     /// The seccomp mode: 0 disabled, 1 strict, 2 filter.
     pub seccomp: u32,
-    /// `EXE_…`, `SCRIPT` and `ARGUMENTS_UNREADABLE`.
+    /// `EXE_…`, `SCRIPT`, `ARGUMENTS_UNREADABLE` and `STDIN_…`.
     pub flags: u32,
     /// What the first three file descriptors are.
     pub stdio: [DescriptorRecord; 3],
@@ -98,12 +104,12 @@ pub struct ExecRecord {
     pub exe_length: u32,
     /// Bytes of the working directory, written in the same way.
     pub directory_length: u32,
+    /// Bytes of the path of what standard input is, if that is a regular file.
+    pub stdin_length: u32,
     /// Bytes of the arguments in this record, each argument ended by NUL.
     pub arguments_length: u32,
     /// Bytes of all the arguments.
     pub arguments_total: u32,
-    /// Always 0.
-    pub reserved: u32,
 }
 
 /// What a file descriptor refers to.

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use super::{
     ARGUMENT_CHUNKS, ARGUMENTS_TAG, ARGUMENTS_UNREADABLE, CHUNK_BYTES, ChunkRecord, DescriptorRecord,
     ENVIRONMENT_CHUNKS, ENVIRONMENT_TAG, EXE_CUT, EXE_NAMELESS, EXE_OVERLAY, EXE_UPPER, ExecRecord, INLINE_ARGUMENTS,
-    SCRIPT, TAG,
+    SCRIPT, STDIN_CUT, STDIN_DELETED, STDIN_NAMELESS, TAG,
 };
 use crate::{
     fields,
@@ -24,6 +24,7 @@ use crate::{
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
+const S_IFREG: u16 = 0o100_000;
 
 #[repr(C)]
 struct Exec {
@@ -61,7 +62,6 @@ fn exec(ctx: RawTracePointContext) -> i32 {
     record.process = process;
     record.parent = task_id(pointer(task, fields::task_real_parent()));
     record.flags = 0;
-    record.reserved = 0;
     fill_credentials(record, task);
     let is_container_init = fill_namespaces(record, task);
     fill_session(record, task);
@@ -217,8 +217,7 @@ fn fill_session(record: &mut ExecRecord, task: Address) {
 
 #[inline(always)]
 fn fill_stdio(record: &mut ExecRecord, task: Address) {
-    let table = pointer(pointer(task, fields::task_files()), fields::files_fdt());
-    let files = pointer(table, fields::fdtable_fd());
+    let files = open_files(task);
     let mut connected = 0;
     for (number, descriptor) in record.stdio.iter_mut().enumerate() {
         let file = pointer(files, number as u32 * 8);
@@ -246,7 +245,7 @@ fn fill_stdio(record: &mut ExecRecord, task: Address) {
     };
 }
 
-/// Writes the executable's path and the working directory.
+/// Writes the paths of the executable, the working directory, and standard input where that is a file.
 #[inline(always)]
 fn fill_paths(record: &mut ExecRecord, texts: &mut Texts, task: Address, mm: Address) {
     let file = pointer(mm, fields::mm_exe_file());
@@ -269,7 +268,7 @@ fn fill_paths(record: &mut ExecRecord, texts: &mut Texts, task: Address, mm: Add
     let fs = pointer(task, fields::task_fs());
     let root = Place::at(fs + u64::from(fields::fs_root()));
     let start = texts.position();
-    record.flags |= match texts.push_path(Place::at(file + u64::from(fields::file_path())), root) {
+    record.flags |= match texts.push_path(place_of(file), root) {
         End::Root => 0,
         End::Nameless => EXE_NAMELESS,
         End::Cut => EXE_CUT,
@@ -278,6 +277,42 @@ fn fill_paths(record: &mut ExecRecord, texts: &mut Texts, task: Address, mm: Add
     let start = texts.position();
     texts.push_path(Place::at(fs + u64::from(fields::fs_pwd())), root);
     record.directory_length = texts.position() - start;
+    record.stdin_length = 0;
+    // Few programs have a file as their input, so that few pay for this walk.
+    if record.stdio[0].mode & S_IFMT == S_IFREG {
+        fill_stdin_path(record, texts, task, root);
+    }
+}
+
+/// Writes the path of the regular file that standard input is.
+#[inline(always)]
+fn fill_stdin_path(record: &mut ExecRecord, texts: &mut Texts, task: Address, root: Place) {
+    let file = pointer(open_files(task), 0);
+    let links: u32 = read(pointer(file, fields::file_inode()), fields::inode_links());
+    if links == 0 {
+        record.flags |= STDIN_DELETED;
+    }
+    let start = texts.position();
+    record.flags |= match texts.push_path(place_of(file), root) {
+        End::Root => 0,
+        End::Nameless => STDIN_NAMELESS,
+        End::Cut => STDIN_CUT,
+    };
+    record.stdin_length = texts.position() - start;
+}
+
+/// The array of the process's open files, by their descriptors.
+#[inline(always)]
+fn open_files(task: Address) -> Address {
+    pointer(
+        pointer(pointer(task, fields::task_files()), fields::files_fdt()),
+        fields::fdtable_fd(),
+    )
+}
+
+#[inline(always)]
+fn place_of(file: Address) -> Place {
+    Place::at(file + u64::from(fields::file_path()))
 }
 
 /// Writes the cgroup's path in the unified hierarchy, and in a version 1 hierarchy where there is one.

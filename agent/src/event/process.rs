@@ -176,6 +176,9 @@ pub struct Execution {
     pub seccomp: Seccomp,
     /// What standard input, output and error are.
     pub stdio: [Descriptor; 3],
+    /// The path of the file that standard input is, for a file that lives in memory `memfd:NAME`; empty where it is no
+    /// regular file. ` (deleted)` follows where no directory holds it any more.
+    pub stdin_path: Box<str>,
     /// The connection over IP that the first of them is which is one.
     pub stdio_ends: Option<Box<Ends>>,
     /// Id of the cgroup in the unified hierarchy; 0 if unknown.

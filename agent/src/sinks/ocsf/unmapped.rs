@@ -31,6 +31,7 @@ const FACTS: &[&str] = &[
     "process.host_user_namespace",
     "process.seccomp",
     "process.stdin",
+    "process.stdin_path",
     "process.stdout",
     "process.stderr",
     "process.stdio_peer",

@@ -7,7 +7,7 @@ use std::{
 
 use agent_ebpf::exec::{
     ARGUMENTS_TAG, ARGUMENTS_UNREADABLE, ChunkRecord, DescriptorRecord, ENVIRONMENT_TAG, EXE_CUT, EXE_NAMELESS,
-    EXE_OVERLAY, EXE_UPPER, ExecRecord, INLINE_ARGUMENTS, SCRIPT, TAG,
+    EXE_OVERLAY, EXE_UPPER, ExecRecord, INLINE_ARGUMENTS, SCRIPT, STDIN_CUT, STDIN_DELETED, STDIN_NAMELESS, TAG,
 };
 use agent_ebpf::socket::{AF_INET, AF_INET6, EndsRecord};
 use rustc_hash::FxHashMap;
@@ -100,6 +100,7 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
     let invoked = texts.take(record.invoked_length)?;
     let exe = texts.take(record.exe_length)?;
     let directory = texts.take(record.directory_length)?;
+    let stdin = texts.take(record.stdin_length)?;
     let arguments = texts.take(record.arguments_length)?;
     let process = key(record.process);
 
@@ -129,6 +130,7 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         namespaces: namespaces(record.namespaces),
         seccomp: seccomp(record.seccomp),
         stdio: record.stdio.map(descriptor),
+        stdin_path: stdin_path(stdin, record.flags),
         stdio_ends: ends(&record.stdio_ends),
         cgroup_id: record.cgroup_id,
         entering: false,
@@ -171,6 +173,20 @@ fn exe_path(names: &[u8], flags: u32, invoked: &str) -> Box<str> {
         format!("{CUT}{}", path(names)).into()
     } else {
         path(names)
+    }
+}
+
+/// The path of what standard input is; empty where that is no regular file. It is marked as the kernel marks it in
+/// `/proc/PID/fd`.
+fn stdin_path(names: &[u8], flags: u32) -> Box<str> {
+    if names.is_empty() {
+        Box::default()
+    } else if flags & STDIN_NAMELESS != 0 {
+        lossy(until_nul(names))
+    } else {
+        let cut = if flags & STDIN_CUT != 0 { CUT } else { "" };
+        let deleted = if flags & STDIN_DELETED != 0 { " (deleted)" } else { "" };
+        format!("{cut}{}{deleted}", path(names)).into()
     }
 }
 
@@ -336,6 +352,19 @@ mod tests {
         assert_eq!(&*exe_path(b"memfd:x\0", EXE_NAMELESS, "/proc/self/fd/3"), "memfd:x");
         assert_eq!(&*exe_path(b"", 0, "/dev/fd/6"), "/dev/fd/6");
         assert_eq!(&*exe_path(b"x\0deep\0", EXE_CUT, "x"), "…/deep/x");
+    }
+
+    #[test]
+    fn a_file_on_standard_input_is_named_as_in_proc() {
+        for (names, flags, expected) in [
+            (&b"x\0tmp\0"[..], 0, "/tmp/x"),
+            (b"x\0tmp\0", STDIN_DELETED, "/tmp/x (deleted)"),
+            (b"x\0deep\0", STDIN_CUT | STDIN_DELETED, "…/deep/x (deleted)"),
+            (b"memfd:x\0", STDIN_NAMELESS | STDIN_DELETED, "memfd:x"),
+            (b"", 0, ""),
+        ] {
+            assert_eq!(&*stdin_path(names, flags), expected);
+        }
     }
 
     #[test]

@@ -116,6 +116,7 @@ fn execution(
             _ => Seccomp::Unknown,
         },
         stdio: [0, 1, 2].map(|number| descriptor(targets, number, sockets)),
+        stdin_path: stdin_path(process, targets),
         stdio_ends: [0, 1, 2].iter().find_map(|number| ends(targets, *number, sockets)),
         cgroup_id,
         cgroup,
@@ -261,6 +262,22 @@ fn descriptor(targets: &[(i32, FDTarget)], number: i32, sockets: &Sockets) -> De
         FDTarget::Net(_) | FDTarget::AnonInode(_) | FDTarget::Other(..) | FDTarget::Unknown(..) => {
             Descriptor::Anonymous
         }
+    }
+}
+
+/// The path of the file that standard input is; empty where it is no regular file.
+fn stdin_path(process: &Process, targets: &[(i32, FDTarget)]) -> Box<str> {
+    match targets.iter().find(|(fd, _)| *fd == 0) {
+        Some((_, FDTarget::Path(path)))
+            if fs::metadata(proc_path(process, "fd/0")).is_ok_and(|file| file.is_file()) =>
+        {
+            lossy(path.as_os_str())
+        }
+        Some((_, FDTarget::MemFD(name))) => {
+            let name = name.strip_suffix(" (deleted)").unwrap_or(name);
+            format!("memfd:{name}").into()
+        }
+        _ => Box::default(),
     }
 }
 
