@@ -22,6 +22,22 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
     let id = dockerd.run("own", &["--network", "none"], &[image, "sh", "-c", own]);
     let fetch = "curl -s http://127.0.0.1:9/fetched; cp /bin/true /usr/bin/fetched; /usr/bin/fetched";
     let fetches = dockerd.run_to_end("fetches", &["--network", "none"], &[image, "sh", "-c", fetch]);
+    // A script tells of none of that by its command line.
+    let scripts = tempfile::tempdir().unwrap();
+    let script = scripts.path().join("script");
+    let scripted = "curl -so /srv/x http://127.0.0.1:9/; cp /bin/true /usr/bin/scripted; /usr/bin/scripted";
+    fs::write(&script, scripted).unwrap();
+    let mount = format!("{}:/script:ro", script.display());
+    dockerd.run_to_end(
+        "scripted",
+        &["--network", "none", "-v", &mount],
+        &[image, "sh", "/script"],
+    );
+    // What comes later than an entry point unpacks, or by hand.
+    let late = "cp /bin/true /usr/bin/late; touch -d '5 minutes' /usr/bin/late; /usr/bin/late";
+    dockerd.run_to_end("late", &["--network", "none"], &[image, "sh", "-c", late]);
+    let typed = "cp /bin/true /usr/bin/typed; /usr/bin/typed";
+    dockerd.run_to_end("typed", &["--network", "none", "-t"], &[image, "sh", "-c", typed]);
     // Somebody is let in.
     let bring = "cp /bin/true /usr/bin/brought; /usr/bin/brought; cp /bin/true /tmp/brought; /tmp/brought; id";
     dockerd.docker_ok(&["exec", &id, "sh", "-c", bring]);
@@ -63,6 +79,9 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
         "one title speaks"
     );
     assert_eq!(of("/usr/bin/fetched"), [(DRIFT, "Medium")]);
+    assert_eq!(of("/usr/bin/scripted"), [(DRIFT, "Medium")]);
+    assert_eq!(of("/usr/bin/late"), [(DRIFT, "Low")]);
+    assert_eq!(of("/usr/bin/typed"), [(DRIFT, "Medium")]);
     for program in ["/usr/bin/plugin", "/usr/bin/built"] {
         assert_eq!(of(program), [], "{program}");
     }

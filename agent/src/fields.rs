@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use rsigma_eval::EventValue;
 
 use crate::{
@@ -171,6 +172,7 @@ pub const FIELDS: &[Field] = &[
     field("process.exe_device", WITH_PROCESS, "the executable's device", |o| { number(run(o)?.device) }),
     field("process.exe_modified", WITH_PROCESS, "when the executable was last written, in seconds since 1970", |o| Some(EventValue::Int(run(o)?.modified))),
     field("process.exe_age", PROCESS, "how many seconds before the execution the executable was last written", exe_age),
+    field("process.exe_written_after", PROCESS, "how many seconds after its container's start the executable was last written; below 0 for what lay there before", exe_written_after),
     field("process.cgroup", WITH_PROCESS, "path of the cgroup", |o| { non_empty(&run(o)?.cgroup) }),
     field("process.cgroup_id", WITH_PROCESS, "id of the cgroup in the unified hierarchy", |o| integer(run(o)?.cgroup_id)),
     field("process.mount_namespace", WITH_PROCESS, "inode of the mount namespace", |o| number(run(o)?.namespaces.mount)),
@@ -337,6 +339,12 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
 fn exe_age(observed: &Observed) -> Option<EventValue<'_>> {
     let modified = run(observed)?.modified;
     (modified != 0).then(|| EventValue::Int(observed.event.time.as_second() - modified))
+}
+
+fn exe_written_after(observed: &Observed) -> Option<EventValue<'_>> {
+    let started: Timestamp = container(observed)?.started_at.parse().ok()?;
+    let modified = run(observed)?.modified;
+    (modified != 0).then(|| EventValue::Int(modified - started.as_second()))
 }
 
 /// Each role once, of the nearest ancestor that has it.
