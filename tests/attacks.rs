@@ -62,6 +62,8 @@ enum By {
     DockerBefore(&'static str),
     /// Another daemon, with these arguments.
     Daemon(&'static [&'static str]),
+    /// Another daemon, with this daemon.json.
+    ConfiguredDaemon(&'static str),
     /// Another daemon, which asks for a certificate.
     VerifyingDaemon(&'static [&'static str]),
 }

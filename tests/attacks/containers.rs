@@ -1,6 +1,6 @@
 //! What is done with containers and in them.
 
-use super::{API, Action, By, COMMAND, FILELESS, FOLDER, MINER, PRIVILEGED, SSH};
+use super::{API, Action, By, COMMAND, DRIFT, FILELESS, FOLDER, MINER, PRIVILEGED, SSH};
 
 const NONE: &[(&str, &str)] = &[];
 
@@ -171,6 +171,16 @@ os.execlp("mount", "mount", "-o")'"#,
         because: "It lets in whoever knows a password.",
     },
     Action {
+        name: "sshd-renamed",
+        origin: "ours",
+        does: "sshd under another name",
+        by: By::Docker(
+            "run --detach $WEB sh -c \"$PREPARE_SSHD; cp /usr/sbin/sshd /opt/worker; exec /opt/worker -D -f /dev/null\"",
+        ),
+        raises: &[(SSH, "High")],
+        because: "It is known by what stands in it.",
+    },
+    Action {
         name: "dropbear",
         origin: "ours",
         does: "dropbear",
@@ -320,7 +330,27 @@ os.execlp("mount", "mount", "-o")'"#,
         does: "a new program in `/bin`",
         by: By::Docker("run $WEB sh -c 'cp /bin/ls /bin/new; /bin/new /tmp'"),
         raises: NONE,
+        because: "Many entry points unpack programs in a container's first minute: it is learned. Later, by hand or after a \
+                  download it is told.",
+    },
+    Action {
+        name: "dropped-by-script",
+        origin: "EG DropAndExecuteNewBinaryInContainer",
+        does: "the same by a script that has fetched something",
+        by: By::Docker(
+            "run --env SCRIPT='curl -so /srv/x http://127.0.0.1:9/; cp /bin/ls /bin/new; /bin/new /tmp' \
+             $WEB sh -c 'eval \"$SCRIPT\"'",
+        ),
+        raises: &[(DRIFT, "Medium")],
         because: "",
+    },
+    Action {
+        name: "dropped-by-hand",
+        origin: "EG DropAndExecuteNewBinaryInContainer",
+        does: "the same by `docker exec`",
+        by: By::Docker("run --detach $WEB sleep 1000; docker exec $NAME sh -c 'cp /bin/ls /bin/new; /bin/new /tmp'"),
+        raises: &[(DRIFT, "High")],
+        because: "Who was let in brings programs in.",
     },
     Action {
         name: "memory",

@@ -12,6 +12,22 @@ pub(super) const ACTIONS: &[Action] = &[
         because: "Everybody on the node is root. On an address that others reach it is high or critical.",
     },
     Action {
+        name: "dockerd-everywhere",
+        origin: "ours",
+        does: "`dockerd --tls=false -H tcp://0.0.0.0:2375`",
+        by: By::Daemon(&["--tls=false", "-H", "tcp://0.0.0.0:2375"]),
+        raises: &[(DOCKER, "Critical")],
+        because: "",
+    },
+    Action {
+        name: "dockerd-configured",
+        origin: "ours",
+        does: "the same by `hosts` in `daemon.json`",
+        by: By::ConfiguredDaemon(r#"{"tls": false, "hosts": ["tcp://0.0.0.0:2375"]}"#),
+        raises: &[(DOCKER, "Critical")],
+        because: "The command line tells nothing.",
+    },
+    Action {
         name: "dockerd-verifies",
         origin: "twin",
         does: "the same with `--tlsverify`",

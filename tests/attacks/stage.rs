@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{Action, By, DOCKER, actions};
 use crate::{
-    dockerd::{BUSYBOX, Dockerd, WEB},
+    dockerd::{BUSYBOX, Dockerd, Setup, WEB},
     fixtures,
     ocsf::{container_id, title},
     tls::Certificates,
@@ -110,11 +110,18 @@ impl Stage {
                 let encoded = self.dockerd.docker_ok(&encode);
                 self.ask_victim(&mark, &format!("echo {encoded}| base64 -d| bash"));
             }
-            By::Daemon(arguments) => return start_daemon(arguments),
+            By::Daemon(arguments) => return start_daemon(told(arguments.iter().copied())),
+            By::ConfiguredDaemon(settings) => {
+                let settings = serde_json::from_str(settings).expect("settings are JSON");
+                return start_daemon(Setup {
+                    settings,
+                    ..Setup::default()
+                });
+            }
             By::VerifyingDaemon(arguments) => {
                 let verifying = self.certificates.daemon_arguments();
                 let verifying = verifying.iter().map(String::as_str);
-                return start_daemon(&verifying.chain(arguments.iter().copied()).collect::<Vec<_>>());
+                return start_daemon(told(verifying.chain(arguments.iter().copied())));
             }
         }
         None
@@ -139,8 +146,7 @@ impl Stage {
         let daemon = self.dockerd.pid();
         alerts.iter().filter(move |alert| {
             let ours = self.containers.values().any(|id| container_id(alert) == id);
-            // Not the daemon itself: for a moment it listens over IPv6, to see whether it can.
-            let by_daemon = title(alert) == DOCKER && lineage(alert).skip(1).any(|process| process["pid"] == daemon);
+            let by_daemon = title(alert) == DOCKER && lineage(alert).any(|process| process["pid"] == daemon);
             (ours || by_daemon) && !actions().any(|action| self.concerns(action, alert))
         })
     }
@@ -163,8 +169,16 @@ fn mark(action: &Action) -> String {
     format!(": @{}@;", action.name)
 }
 
-fn start_daemon(arguments: &[&str]) -> Option<Dockerd> {
-    let daemon = Dockerd::start_with(arguments);
+/// What a daemon is told by its arguments.
+fn told<'a>(arguments: impl Iterator<Item = &'a str>) -> Setup {
+    Setup {
+        arguments: arguments.map(str::to_owned).collect(),
+        ..Setup::default()
+    }
+}
+
+fn start_daemon(setup: Setup) -> Option<Dockerd> {
+    let daemon = Dockerd::start_as(setup);
     assert!(daemon.is_some(), "the first one had its packages");
     daemon
 }
