@@ -36,7 +36,7 @@ use self::limiter::{Limiter, Limits};
 pub(super) use self::network::in_network_of;
 use crate::{
     detect::Ask,
-    event::{Again, Event, Kind, ProcessKey},
+    event::{Again, Event, Kind, Listener, ProcessKey},
     observed::Observed,
     sources::Sender,
 };
@@ -56,17 +56,28 @@ pub struct Question {
 }
 
 impl Question {
-    /// An answer: what was asked about, with more known of it, to be judged by the rules that have not matched.
-    fn again(&self, observed: Observed) -> Event {
+    /// An answer: something that was found, which is judged like whatever happens.
+    fn found(&self, kind: Kind) -> Event {
         Event {
             time: Timestamp::now(),
-            startup: observed.event.startup,
-            kind: Kind::Again(Box::new(Again {
-                observed: Arc::new(observed),
-                matched: self.matched.clone(),
-            })),
+            startup: self.about.event.startup,
+            kind,
             given: None,
         }
+    }
+
+    /// An answer: listeners that were found.
+    fn found_listeners(&self, listeners: Vec<Listener>) -> impl Iterator<Item = Event> {
+        let found = listeners.into_iter().map(|listener| Kind::Listen(Box::new(listener)));
+        found.map(|kind| self.found(kind))
+    }
+
+    /// An answer: what was asked about, with more known of it, to be judged by the rules that have not matched.
+    fn again(&self, observed: Observed) -> Event {
+        self.found(Kind::Again(Box::new(Again {
+            observed: Arc::new(observed),
+            matched: self.matched.clone(),
+        })))
     }
 }
 
@@ -79,17 +90,31 @@ struct Look {
     concerns: fn(&Observed) -> bool,
     /// The process whose things are looked at.
     subject: fn(&Observed) -> Option<ProcessKey>,
-    /// How long after the question the look is taken.
-    delay: Duration,
-    /// How long after that it is taken again, and again, while an answer is not final.
-    more: &'static [Duration],
-    /// Whether an answer will stay as it is.
-    is_final: fn(&[Event]) -> bool,
+    /// When the look is taken.
+    timing: Timing,
     /// Looks, on a thread where it may block.
     answer: fn(&Question) -> Vec<Event>,
     /// What is known where nobody can look or it would be one look too many; `None` if that is nothing new.
     unanswered: fn(&Observed) -> Option<Observed>,
 }
+
+/// When looks of a kind are taken.
+#[derive(Clone, Copy)]
+struct Timing {
+    /// How long after the question.
+    delay: Duration,
+    /// How long after that again, and again, while an answer is not final.
+    more: &'static [Duration],
+    /// Whether an answer will stay as it is.
+    is_final: fn(&[Event]) -> bool,
+}
+
+/// At once, and once.
+const AT_ONCE: Timing = Timing {
+    delay: Duration::ZERO,
+    more: &[],
+    is_final: |_| true,
+};
 
 /// Every kind, in the order of [`Ask::ALL`].
 const LOOKS: [Look; Ask::ALL.len()] = [
@@ -196,9 +221,11 @@ async fn answer(look: Look, mut questions: Receiver<Asked>, events: Sender) {
 /// had its time.
 async fn take(look: Look, asked: Asked, permits: Arc<Semaphore>, events: Sender) {
     let standing = asked.question.about.event.startup;
-    let more: &[Duration] = if standing { &[] } else { look.more };
+    let more: &[Duration] = if standing { &[] } else { look.timing.more };
     let asked = Arc::new(asked);
-    let mut delays = std::iter::once(look.delay).chain(more.iter().copied()).peekable();
+    let mut delays = std::iter::once(look.timing.delay)
+        .chain(more.iter().copied())
+        .peekable();
     while let Some(delay) = delays.next() {
         tokio::time::sleep(delay).await;
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -207,7 +234,7 @@ async fn take(look: Look, asked: Asked, permits: Arc<Semaphore>, events: Sender)
         let (asked, events, is_last) = (Arc::clone(&asked), events.clone(), delays.peek().is_none());
         let looked = tokio::task::spawn_blocking(move || {
             let found = (look.answer)(&asked.question);
-            let is_final = is_last || (look.is_final)(&found);
+            let is_final = is_last || (look.timing.is_final)(&found);
             if is_final {
                 // Fails only when the agent ends.
                 let _ = events.blocking_send(found);

@@ -7,11 +7,7 @@ use std::{io, time::Duration};
 
 use procfs::process::{Process, all_processes};
 
-use super::{
-    Look, Question,
-    held::{Connected, event_of},
-    limiter::Limits,
-};
+use super::{AT_ONCE, Look, Question, held::Connected, limiter::Limits};
 use crate::{
     detect::Ask,
     event::{self, Event, Kind, Listener, Owner, ProcessKey},
@@ -28,9 +24,7 @@ pub(super) const LOOK: Look = Look {
     },
     concerns: |observed| matches!(observed.event.kind, Kind::Exec(_)) && !observed.event.startup,
     subject: |observed| Some(caretaker(observed)?.key),
-    delay: Duration::ZERO,
-    more: &[],
-    is_final: |_| true,
+    timing: AT_ONCE,
     answer,
     unanswered: |_| None,
 };
@@ -51,8 +45,7 @@ fn answer(question: &Question) -> Vec<Event> {
         tracing::debug!(pid = caretaker.key.pid, %error, "connected listeners not looked at");
         Vec::new()
     });
-    let found = found.into_iter().map(|listener| Kind::Listen(Box::new(listener)));
-    found.map(|kind| event_of(question, kind)).collect()
+    question.found_listeners(found).collect()
 }
 
 fn connected_listeners(caretaker: &event::Process) -> io::Result<Vec<Listener>> {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use self::exchange::Finding;
-use super::{Look, Question, held::event_of, limiter::Limits, network::in_network_of, the_same::the_same};
+use super::{AT_ONCE, Look, Question, Timing, limiter::Limits, network::in_network_of, the_same::the_same};
 use crate::{
     detect::Ask,
     event::{Event, Kind, Listener},
@@ -31,22 +31,24 @@ pub(super) const LOOK: Look = Look {
     },
     concerns: |observed| unanswered(observed).is_some(),
     subject: |observed| listener(observed)?.owner.process,
-    delay: Duration::ZERO,
-    // dockerd listens seconds before it serves, and waits for fifteen more if it is to serve everybody.
-    more: &[
-        Duration::from_secs(2),
-        Duration::from_secs(5),
-        Duration::from_secs(10),
-        Duration::from_secs(15),
-    ],
-    is_final,
+    timing: Timing {
+        // dockerd listens seconds before it serves, and waits for fifteen more if it is to serve everybody.
+        more: &[
+            Duration::from_secs(2),
+            Duration::from_secs(5),
+            Duration::from_secs(10),
+            Duration::from_secs(15),
+        ],
+        is_final,
+        ..AT_ONCE
+    },
     answer: |question| answer(question, ask),
     unanswered,
 };
 
 /// The same where nobody may be asked: what the daemon's configuration says must do.
 pub(super) const WITHOUT_PROBE: Look = Look {
-    more: &[],
+    timing: AT_ONCE,
     answer: |question| answer(question, |_| Finding::Unknown),
     ..LOOK
 };
@@ -85,7 +87,7 @@ fn answer(question: &Question, ask: fn(&Listener) -> Finding) -> Vec<Event> {
     if finding == Finding::Unknown {
         listener.findings.configuration = configured(asked);
     }
-    vec![event_of(question, Kind::Listen(Box::new(listener)))]
+    question.found_listeners(vec![listener]).collect()
 }
 
 /// A listener that does not tell may do so later.

@@ -16,7 +16,7 @@ use lru::LruCache;
 use memchr::memmem::Finder;
 use rustix::fs::fstatfs;
 
-use super::{Look, Question, inside::executable, limiter::Limits};
+use super::{AT_ONCE, Look, Question, inside::executable, limiter::Limits};
 use crate::{
     detect::Ask,
     event::{Event, Kind},
@@ -33,9 +33,7 @@ pub(super) const LOOK: Look = Look {
     },
     concerns,
     subject: |observed| Some(observed.process.as_ref()?.key),
-    delay: Duration::ZERO,
-    more: &[],
-    is_final: |_| true,
+    timing: AT_ONCE,
     answer,
     unanswered: |_| None,
 };

@@ -2,28 +2,17 @@
 
 use std::{collections::HashMap, io, sync::Arc};
 
-use jiff::Timestamp;
 use procfs::process::{FDTarget, Process};
 use rustc_hash::FxHashMap;
 
-use super::{Question, network::in_network_of, the_same::the_same};
+use super::{network::in_network_of, the_same::the_same};
 use crate::{
-    event::{self, Event, Findings, Kind, ListenAddress, Listener, Owner, ProcessKey},
+    event::{self, Findings, ListenAddress, Listener, Owner, ProcessKey},
     sources::sock_diag,
 };
 
 /// Descriptors of one process that are looked at.
 const DESCRIPTORS: usize = 4_096;
-
-/// An answer to a question.
-pub(super) fn event_of(question: &Question, kind: Kind) -> Event {
-    Event {
-        time: Timestamp::now(),
-        startup: question.about.event.startup,
-        kind,
-        given: None,
-    }
-}
 
 /// The listening sockets that this process holds, as far as they can be seen.
 pub(super) fn listeners(process: &event::Process) -> Vec<Listener> {

@@ -5,11 +5,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Look, Question,
-    held::{event_of, listeners},
-    limiter::Limits,
-};
+use super::{AT_ONCE, Look, Question, held::listeners, limiter::Limits};
 use crate::{
     detect::Ask,
     event::{Event, Kind, Process},
@@ -26,9 +22,7 @@ pub(super) const LOOK: Look = Look {
     // Who held what when the agent started, the look at all that stood has told.
     concerns: |observed| matches!(observed.event.kind, Kind::Exec(_)) && !observed.event.startup,
     subject: |observed| Some(process(observed)?.key),
-    delay: Duration::ZERO,
-    more: &[],
-    is_final: |_| true,
+    timing: AT_ONCE,
     answer,
     unanswered: |_| None,
 };
@@ -39,6 +33,5 @@ fn process(observed: &Observed) -> Option<&Process> {
 
 fn answer(question: &Question) -> Vec<Event> {
     let found = process(&question.about).map(listeners).unwrap_or_default();
-    let found = found.into_iter().map(|listener| Kind::Listen(Box::new(listener)));
-    found.map(|kind| event_of(question, kind)).collect()
+    question.found_listeners(found).collect()
 }

@@ -3,19 +3,14 @@
 //! Looked at a moment after it began to listen, since programs open what they need in no particular order, and leave
 //! the work to children, which inherit the socket.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use procfs::process::{Process, all_processes};
 
-use super::{
-    Look, Question,
-    held::{Connected, event_of},
-    limiter::Limits,
-    the_same::the_same,
-};
+use super::{AT_ONCE, Look, Question, Timing, held::Connected, limiter::Limits, the_same::the_same};
 use crate::{
     detect::Ask,
-    event::{Again, Event, Findings, Kind, Listener, ProcessKey},
+    event::{Event, Findings, Kind, Listener, ProcessKey},
     observed::Observed,
 };
 
@@ -28,9 +23,10 @@ pub(super) const LOOK: Look = Look {
     },
     concerns: |observed| listener(observed).is_some_and(|listener| listener.findings == Findings::default()),
     subject: |observed| listener(observed)?.owner.process,
-    delay: Duration::from_secs(1),
-    more: &[],
-    is_final: |_| true,
+    timing: Timing {
+        delay: Duration::from_secs(1),
+        ..AT_ONCE
+    },
     answer,
     unanswered: |_| None,
 };
@@ -65,11 +61,7 @@ fn answer(question: &Question) -> Vec<Event> {
     if let Kind::Listen(listener) = &mut observed.event.kind {
         listener.findings = found;
     }
-    let again = Again {
-        observed: Arc::new(observed),
-        matched: question.matched.clone(),
-    };
-    vec![event_of(question, Kind::Again(Box::new(again)))]
+    vec![question.again(observed)]
 }
 
 fn connections(owner: ProcessKey, asked: &Listener) -> io::Result<Findings> {

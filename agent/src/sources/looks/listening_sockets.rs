@@ -7,11 +7,7 @@
 
 use std::time::Duration;
 
-use super::{
-    Look, Question,
-    held::{event_of, listeners},
-    limiter::Limits,
-};
+use super::{AT_ONCE, Look, Question, held::listeners, limiter::Limits};
 use crate::{
     detect::Ask,
     event::{Event, Kind, Process},
@@ -28,9 +24,7 @@ pub(super) const LOOK: Look = Look {
     },
     concerns,
     subject: |observed| Some(parent(observed)?.key),
-    delay: Duration::ZERO,
-    more: &[],
-    is_final: |_| true,
+    timing: AT_ONCE,
     answer,
     unanswered: |_| None,
 };
@@ -49,7 +43,6 @@ fn answer(question: &Question) -> Vec<Event> {
     };
     let found = listeners(parent);
     let again = (!found.is_empty()).then(|| question.again(Observed::clone(&question.about)));
-    let found = found.into_iter().map(|listener| Kind::Listen(Box::new(listener)));
-    let found = found.chain([Kind::Looked(parent.key)]);
-    found.map(|kind| event_of(question, kind)).chain(again).collect()
+    let looked = question.found(Kind::Looked(parent.key));
+    question.found_listeners(found).chain([looked]).chain(again).collect()
 }

@@ -9,7 +9,7 @@ mod settings;
 use std::{path::Path, time::Duration};
 
 use self::{arguments::Arguments, files::Reading, settings::Settings};
-use super::{Look, Question, inside::Inside, limiter::Limits};
+use super::{AT_ONCE, Look, Question, inside::Inside, limiter::Limits};
 use crate::{
     detect::Ask,
     event::{Event, Kind, Listener, OpensshConfiguration, Process},
@@ -25,9 +25,7 @@ pub(super) const LOOK: Look = Look {
     },
     concerns: |observed| unanswered(observed).is_some(),
     subject: |observed| Some(observed.process.as_ref()?.key),
-    delay: Duration::ZERO,
-    more: &[],
-    is_final: |_| true,
+    timing: AT_ONCE,
     answer,
     unanswered,
 };

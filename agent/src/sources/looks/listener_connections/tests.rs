@@ -5,6 +5,8 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
 };
 
+use std::sync::Arc;
+
 use super::*;
 use crate::event::{ListenAddress, Owner};
 
