@@ -16,6 +16,7 @@ use crate::{
     dockerd::Dockerd,
     fixtures,
     ocsf::{brief, container_id, exe, fact, level, title},
+    replay::{Replay, replay},
     tocsin::Tocsin,
 };
 
@@ -181,32 +182,18 @@ fn history_teaches_without_alerts() {
         "today",
         &[("09:00", usual), ("09:01", "curl -sk https://10.96.0.1/api/v1/secrets")],
     );
-    let replay = |history: &[&Path]| {
-        let mut command = Tocsin::command();
-        command.args([
-            "replay",
-            "--source",
-            "events",
-            "--config",
-            "/dev/null",
-            "--format",
-            "ocsf",
-            "--dedup",
-            "0",
-        ]);
-        for file in history {
-            command.arg("--history").arg(file);
-        }
-        let output = command.arg(&today).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let alerts = String::from_utf8(output.stdout).unwrap();
-        let alerts = alerts.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let replay = |history: &[&str]| {
+        let Replay { status, alerts, said } = replay(&today, &[&["--dedup", "0"], history].concat());
+        assert!(status.success(), "{said}");
         // What was recorded without its process stands as it was recorded.
         let asked = |alert: Value| fact(&alert, "given")["CommandLine"].as_str().unwrap().to_owned();
-        alerts.map(asked).collect::<Vec<_>>()
+        alerts.into_iter().map(asked).collect::<Vec<_>>()
     };
     assert_eq!(replay(&[]).len(), 2, "what nobody knows is weighed by itself");
-    assert_eq!(replay(&[&history]), ["curl -sk https://10.96.0.1/api/v1/secrets"]);
+    assert_eq!(
+        replay(&["--history", history.to_str().unwrap()]),
+        ["curl -sk https://10.96.0.1/api/v1/secrets"]
+    );
 }
 
 /// A recorded request to the API.

@@ -2,11 +2,7 @@
 
 mod convert;
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
@@ -14,7 +10,7 @@ use self::convert::{Below, auditd, commands, laurel, tetragon};
 use crate::{
     corpus_folder,
     ocsf::{pid, title},
-    tocsin::Tocsin,
+    replay::alerts_of,
 };
 
 const PHP: &str = "Suspicious PHP execution detected";
@@ -77,7 +73,7 @@ fn records_of_other_tools_raise_no_more_than_they_should() {
         let text = read(&corpus, file);
         let events: Vec<_> = text.lines().filter_map(convert).collect();
         assert_eq!(events.len(), expected_events, "{file}");
-        let alerts = replay(&events);
+        let alerts = alerts_of(&events, &["--dedup", "0"]);
         let raised: Vec<_> = alerts.iter().map(title).collect();
         assert_eq!(raised, expected, "{file}: {alerts:#?}");
     }
@@ -119,27 +115,10 @@ fn check_commands(file: &str, command: fn(&str) -> String, wanted: &str) {
 
 /// Which titles each line raises, by the line's number.
 fn verdicts(lines: &[&str], below: Below) -> BTreeSet<(usize, String)> {
-    let alerts = replay(&commands(lines, below));
+    let alerts = alerts_of(&commands(lines, below), &["--dedup", "0"]);
     let alerts = alerts.iter().filter(|alert| title(alert) != REVERSE_SHELL);
     let verdict = |alert: &Value| (pid(alert).unwrap() as usize / 1000, title(alert).to_owned());
     alerts.map(verdict).collect()
-}
-
-/// The alerts that these events raise.
-fn replay(events: &[Value]) -> Vec<Value> {
-    let folder = tempfile::tempdir().unwrap();
-    let file: PathBuf = folder.path().join("events.jsonl");
-    let lines: Vec<_> = events.iter().map(Value::to_string).collect();
-    fs::write(&file, lines.join("\n")).unwrap();
-    let mut replay = Tocsin::command();
-    replay
-        .args(["replay", "--source", "events", "--config", "/dev/null", "--dedup", "0"])
-        .arg(&file);
-    let output = replay.output().unwrap();
-    let summary = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(summary.starts_with(&format!("{} events, ", events.len())), "{summary}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn read(corpus: &Path, file: &str) -> String {

@@ -3,12 +3,13 @@
 
 use std::{fs, process::Command};
 
-use serde_json::Value;
+use serde_json::json;
 
 use crate::{
     corpus_folder,
     dockerd::Dockerd,
     ocsf::{container_id, fact, image, rule_uid, title},
+    replay::alerts_of,
     tocsin::Tocsin,
 };
 
@@ -109,29 +110,11 @@ fn imported_rules_raise_alerts_in_their_authors_name() {
     );
     assert!(again.contains("imported: 0 new, 0 updated, "), "{again}");
 
-    let event =
-        r#"{"time":0,"category":"process_creation","Image":"/usr/bin/base64","CommandLine":"base64 -d secret"}"#;
-    let recorded = folder.path().join("seen.jsonl");
-    fs::write(&recorded, event).unwrap();
-    let replay = [
-        "replay",
-        "--source",
-        "events",
-        "--config",
-        "/dev/null",
-        "--format",
-        "ocsf",
-        "--min-level",
-        "informational",
-    ];
-    let alerts = said(
-        Tocsin::command()
-            .args(replay)
-            .arg("--rules-dir")
-            .arg(&into)
-            .arg(&recorded),
-    );
-    let alerts: Vec<Value> = alerts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let event = json!({
+        "time": 0, "category": "process_creation", "Image": "/usr/bin/base64", "CommandLine": "base64 -d secret",
+    });
+    let arguments = ["--min-level", "informational", "--rules-dir", into.to_str().unwrap()];
+    let alerts = alerts_of(&[event], &arguments);
     let id = corpus_folder::rule_id(&sigma.join(rule));
     let alert = alerts.iter().find(|alert| rule_uid(alert) == id).unwrap();
     assert!(

@@ -14,6 +14,7 @@ use crate::{
     fixtures,
     ocsf::{activity, command_line, exe, fact, level, pid, rule, title, user},
     programs::{Dropped, Outside, run_deleted, run_from_memory},
+    replay::{Replay, alerts_of, replay},
     to_file::ToFile,
     tocsin::{PATIENCE, Tocsin},
 };
@@ -277,40 +278,21 @@ fn a_recording_replays_to_the_same_alerts() {
     let expected = ours(&live.alerts_after_quiet());
     assert_eq!(expected.len(), 3);
     assert!(recorder.stop().0.success());
-    let replay = [
-        "replay",
-        "--source",
-        "events",
-        "--config",
-        "/dev/null",
-        "--fail-on",
-        "high",
-    ];
-    let output = Tocsin::command().args(replay).arg(&file).output().unwrap();
-    assert_eq!(output.status.code(), Some(3), "{output:?}");
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let replayed: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(ours(&replayed), expected);
+    let Replay { status, alerts, said } = replay(&file, &["--fail-on", "high"]);
+    assert_eq!(status.code(), Some(3), "{said}");
+    assert_eq!(ours(&alerts), expected);
 }
 
 /// Nobody looks at the listeners of a recording; the question must end there.
 #[test]
 fn a_recorded_docker_listener_is_judged_without_a_look() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("listen.jsonl");
     let event = json!({
         "time": 1, "category": "network_listen", "SourceIp": "0.0.0.0", "SourcePort": 2375, "ProcessId": 7,
         "Image": "/usr/bin/dockerd", "CommandLine": "dockerd -H tcp://0.0.0.0:2375",
     });
-    fs::write(&file, event.to_string()).unwrap();
-    let replay = ["replay", "--source", "events", "--config", "/dev/null"];
-    let output = Tocsin::command().args(replay).arg(&file).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let alert: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (title(&alert), rule(&alert)),
-        ("Exposed Docker daemon detected", "docker-api-unverified")
-    );
+    let alerts = alerts_of(&[event], &[]);
+    let raised: Vec<_> = alerts.iter().map(|alert| (title(alert), rule(alert))).collect();
+    assert_eq!(raised, [("Exposed Docker daemon detected", "docker-api-unverified")]);
 }
 
 #[test]

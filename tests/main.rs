@@ -15,6 +15,7 @@ mod podman;
 mod pods;
 mod programs;
 mod receiver;
+mod replay;
 mod runc;
 mod tls;
 mod to_file;

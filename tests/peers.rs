@@ -1,13 +1,11 @@
 //! What other agents' rules let through by their own words, a row each: names, exemptions and lists that an attacker may
 //! choose. Those that `web_shell` shows with real servers are not repeated.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
 use crate::{
     ocsf::{brief, title},
-    tocsin::Tocsin,
+    replay::alerts_of,
 };
 
 const API: &str = "Suspicious request to Kubernetes API";
@@ -196,25 +194,10 @@ fn pool(program: &str) -> Value {
 
 /// The alerts that these events raise, each a second after the one before.
 fn replay(events: &[Value]) -> Vec<Value> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("events.jsonl");
-    let lines = events.iter().enumerate().map(|(second, event)| {
+    let timed = events.iter().enumerate().map(|(second, event)| {
         let mut event = event.clone();
         event["time"] = second.into();
-        format!("{event}\n")
+        event
     });
-    fs::write(&file, lines.collect::<String>()).unwrap();
-    let replay = [
-        "replay",
-        "--source",
-        "events",
-        "--config",
-        "/dev/null",
-        "--format",
-        "ocsf",
-    ];
-    let output = Tocsin::command().args(replay).arg(&file).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    alerts_of(&timed.collect::<Vec<_>>(), &[])
 }

@@ -20,6 +20,7 @@ use crate::{
     deadline::wait_for,
     network::{address, in_own_network, resolve, text},
     ocsf::{pid, rule_uid},
+    replay::alerts_of,
     tocsin::{PATIENCE, Tocsin},
 };
 
@@ -183,15 +184,9 @@ fn check_request(rules: &Path, file: &str, event: &Value) {
 
 /// The ids of the rules that an event raises.
 fn replay(rules: &Path, event: &Value) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("event.jsonl");
-    fs::write(&file, event.to_string()).unwrap();
-    let mut replay = Tocsin::command();
-    replay.args(["replay", "--source", "events", "--min-level", "informational"]);
-    let output = replay.arg("--rules-dir").arg(rules).arg(file).output().unwrap();
-    let lines = String::from_utf8(output.stdout).unwrap();
-    let alerts = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    alerts.map(|alert| rule_uid(&alert).to_owned()).collect()
+    let arguments = ["--min-level", "informational", "--rules-dir", rules.to_str().unwrap()];
+    let alerts = alerts_of(std::slice::from_ref(event), &arguments);
+    alerts.iter().map(|alert| rule_uid(alert).to_owned()).collect()
 }
 
 #[test]
