@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use crate::{
     dockerd::{Dockerd, PRIVATE, Setup},
+    fixtures,
     neighbour::{Neighbour, SOCKET},
-    ocsf::{activity, brief, exe, fact, level, pid, port, title},
+    ocsf::{activity, brief, container_id, exe, fact, level, pid, port, title},
     podman::{Podman, Service},
     tls::Certificates,
     tocsin::{PATIENCE, Tocsin},
@@ -232,6 +233,41 @@ fn what_forwards_to_a_daemons_socket_is_found_under_any_name() {
     before.use_proxy();
     after.use_proxy();
     agents.check(&[before.cases(true), after.cases(false)]);
+}
+
+#[test]
+fn a_daemon_in_a_container_is_as_exposed_as_its_port() {
+    let (Some(fixture), Some(dockerd)) = (fixtures::require("docker"), Dockerd::start()) else {
+        return;
+    };
+    let image = dockerd.import_debian();
+    let agent = Tocsin::start(&["--docker-socket", &dockerd.socket()]);
+    let programs = format!("{}:/docker:ro", fixture.display());
+    let inner = format!(
+        "export PATH=/docker/programs:$PATH LD_LIBRARY_PATH=/docker/usr/lib/x86_64-linux-gnu
+         exec dockerd {PLAIN} --host tcp://0.0.0.0:{} --storage-driver vfs --bridge none --iptables=false --ip6tables=false",
+        at::WEB
+    );
+    let start = |name: &str, options: &[&str]| {
+        let options = [&["--privileged", "--volume", &programs], options].concat();
+        let id = dockerd.run(name, &options, &[image, "sh", "-c", &inner]);
+        dockerd.wait_for_listener(&id, at::WEB);
+        id
+    };
+    let published = format!("{0}:{0}", at::WEB);
+    let cases = [
+        (start("published", &["--publish", &published]), "Critical"),
+        (start("beside-others", &[]), "High"),
+    ];
+    for (id, expected) in &cases {
+        let alert = agent.wait_for_alert(TITLE, |alert| container_id(alert) == id);
+        assert_eq!(
+            (level(&alert), port(&alert)),
+            (*expected, Some(at::WEB.into())),
+            "{}",
+            brief(&alert)
+        );
+    }
 }
 
 /// One that asks what it suspects, and knows the daemon's containers; one that may not ask, and knows none.
