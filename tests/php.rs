@@ -1,8 +1,9 @@
 //! `Suspicious PHP execution detected`: what a page hands to PHP, and what PHP's own tools do in silence.
 
 use crate::{
+    deadline::wait_for,
     ocsf::{brief, command_line, fact, level, title},
-    tocsin::Tocsin,
+    tocsin::{PATIENCE, Tocsin},
     web_host::{PHP_FPM, WebHost},
 };
 
@@ -96,6 +97,16 @@ fn what_is_made_for_php_runs_it_in_silence() {
     }
     // What Debian's cron runs twice an hour: it asks each PHP for its settings, by code.
     host.run("/usr/lib/php/sessionclean");
+    // Debian's cron itself, which runs this when it starts.
+    let done = host.path("/tmp/cron-done");
+    host.write(
+        "/etc/pam.d/cron",
+        "account required pam_permit.so\nsession required pam_permit.so\n",
+    );
+    let job = format!("@reboot www-data php -r 'echo 1; # cron{mark}' && touch /tmp/cron-done\n");
+    host.write("/etc/cron.d/site", &job);
+    host.run("mkdir -p /var/spool/cron/crontabs && cron");
+    wait_for("cron's job", PATIENCE, || done.exists().then_some(()));
     // The same by a script that is no such tool.
     host.run(&format!("{AS_WEB_USER} php /srv/app/index.php"));
     let alert = agent.wait_for_alert(TITLE, |alert| command_line(alert).contains(&format!("page{mark}")));
