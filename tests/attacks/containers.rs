@@ -253,6 +253,18 @@ os.execlp("mount", "mount", "-o")'"#,
         because: "By every name that the image bears.",
     },
     Action {
+        name: "xmrig-by-digest",
+        origin: "ours",
+        does: "the same by its digest in a registry",
+        by: By::Docker(
+            "derive $REGISTRY/xmrig/xmrig; docker push --quiet $REGISTRY/xmrig/xmrig
+             digest=$(docker inspect --format '{{index .RepoDigests 0}}' $REGISTRY/xmrig/xmrig)
+             docker rmi $REGISTRY/xmrig/xmrig; run $digest true",
+        ),
+        raises: &[(MINER, "High")],
+        because: "",
+    },
+    Action {
         name: "xmrig-created",
         origin: "twin",
         does: "such an image is there, and a container of it is made but not started",

@@ -17,6 +17,8 @@ use crate::{
 
 /// WEB with kubectl in it.
 const KUBECTL: &str = "tocsin/kubectl:1";
+/// Where images have digests: a registry in the network of the stage's daemon.
+const REGISTRY: &str = "127.0.0.1:5000";
 /// The container whose page is a web shell.
 const VICTIM: &str = "victim";
 /// A host key of the kind that is made in no time, and the folder without which sshd refuses to start.
@@ -42,7 +44,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Sets it, with what stands before the agents; nothing if a fixture is missing.
     pub(super) fn set() -> Option<Self> {
-        let kubectl = fixtures::require("kubectl")?;
+        let (kubectl, registry) = (fixtures::require("kubectl")?, fixtures::require("registry")?);
         let (host, dockerd) = (WebHost::start()?, Dockerd::start()?);
         host.run("mkdir -p /mnt && mkdir -m 777 /opt/work && echo root:x:1:::::: >/etc/shadow");
         host.write("/srv/www/ws.php", PAGE);
@@ -52,6 +54,7 @@ impl Stage {
         dockerd.import_web();
         add_kubectl(&dockerd, &kubectl);
         start_victim(&dockerd);
+        start_registry(&dockerd, &registry);
         let folder = tempfile::tempdir().unwrap();
         let certificates = Certificates::make(|| dockerd.command("openssl"), folder.path());
         for action in actions() {
@@ -204,6 +207,7 @@ fn with_docker(dockerd: &Dockerd, action: &Action, script: &str) {
     shell.env("NAME", action.name).env("MARK", mark(action));
     shell.env("PREPARE_SSHD", PREPARE_SSHD);
     shell.env("BUSYBOX", BUSYBOX).env("WEB", WEB).env("KUBECTL", KUBECTL);
+    shell.env("REGISTRY", REGISTRY);
     let output = shell.output().unwrap();
     assert!(output.status.success(), "{}: {output:?}", action.name);
 }
@@ -213,6 +217,18 @@ fn add_kubectl(dockerd: &Dockerd, fixture: &Path) {
     let kubectl = fixture.join("usr/bin/kubectl");
     dockerd.docker_ok(&["cp", &kubectl.to_string_lossy(), &format!("{id}:/usr/bin/kubectl")]);
     dockerd.docker_ok(&["commit", &id, KUBECTL]);
+}
+
+fn start_registry(dockerd: &Dockerd, fixture: &Path) {
+    let mount = format!("{}:/registry:ro", fixture.join("docker-registry").display());
+    let settings = format!("{{version: 0.1, storage: {{inmemory: {{}}}}, http: {{addr: '{REGISTRY}'}}}}");
+    let serve = format!("echo \"{settings}\" >/settings; exec /registry serve /settings");
+    let id = dockerd.run(
+        "registry",
+        &["--network", "host", "--volume", &mount],
+        &[WEB, "sh", "-c", &serve],
+    );
+    dockerd.wait_for_listener(&id, 5000);
 }
 
 /// A pod's container: nginx, php-fpm and the page, with the API's address in its own network, where nobody listens.
