@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::{
+    compose,
     dockerd::Dockerd,
+    fixtures,
     ocsf::{activity, brief, command_line, container_id, fact, level, title},
     podman::Podman,
     pods::Pods,
@@ -20,7 +22,9 @@ const ROOTLESS: u32 = 65533;
 
 #[test]
 fn a_privileged_container_is_told_from_its_twins() {
-    let Some(dockerd) = Dockerd::start() else { return };
+    let (Some(compose), Some(dockerd)) = (fixtures::require("compose"), Dockerd::start()) else {
+        return;
+    };
     let image = dockerd.import_busybox();
     let sleep = [image, "sleep", "1000"];
     let before = dockerd.run("before", &["--privileged"], &sleep);
@@ -45,6 +49,16 @@ fn a_privileged_container_is_told_from_its_twins() {
     };
     watch.check(TITLE, &subject, |alert| level(alert) == "Medium");
 
+    let service = format!("image: {image}, command: sleep 1000, network_mode: none");
+    let project = format!("{{version: '2.4', services: {{db: {{privileged: true, {service}}}, web: {{{service}}}}}}}");
+    let [composed, beside] = compose::up(&compose, &dockerd, &project, ["db", "web"]);
+    let subject = Subject {
+        id: &composed,
+        name: "shop_db_1",
+        image,
+    };
+    watch.check(TITLE, &subject, |alert| level(alert) == "Medium");
+
     let never_started = dockerd.create("never-started", &["--privileged"], &sleep);
     let unconfined = [
         "--security-opt",
@@ -53,19 +67,11 @@ fn a_privileged_container_is_told_from_its_twins() {
         "apparmor=unconfined",
     ];
     let sys_admin = ["--cap-add", "SYS_ADMIN"];
-    let composed = [
-        "--label",
-        "com.docker.compose.project=shop",
-        "--label",
-        "com.docker.compose.service=db",
-        "--privileged",
-    ];
     let socket = format!("{}:/var/run/docker.sock", dockerd.socket());
-    let graded: [(&str, &[&str], &str); 8] = [
+    let graded: [(&str, &[&str], &str); 7] = [
         ("all-capabilities", &["--cap-add", "ALL"], "Medium"),
         ("another-user", &["--privileged", "--user", "1000"], "Medium"),
         ("as-good", &[&sys_admin[..], &unconfined].concat(), "Medium"),
-        ("shop-db-1", &composed, "Medium"),
         ("over-the-node", &["--privileged", "--pid", "host"], "High"),
         ("root-mounted", &["--privileged", "--volume", "/:/host"], "High"),
         ("socket-mounted", &["--privileged", "--volume", &socket], "High"),
@@ -92,6 +98,8 @@ fn a_privileged_container_is_told_from_its_twins() {
         (&before, &[TITLE]),
         (&after, &[TITLE]),
         (by_api, &[TITLE]),
+        (&composed, &[TITLE]),
+        (&beside, &[]),
         (&never_started, &[]),
     ];
     expected.extend(graded.iter().map(|(_, id, _)| (&**id, &[TITLE] as &[&str])));
