@@ -13,6 +13,7 @@
 
 pub mod event;
 pub mod sources;
+pub mod node;
 pub mod config;
 pub mod fields;
 pub mod observed;

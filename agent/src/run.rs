@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     control::status::KernelCounters,
     event::{Event, Health, Kind, RuntimeState, baseline::Copy},
+    node,
     sources::{
         self, baseline,
         docker::{self, DockerConfig},
@@ -47,11 +48,11 @@ pub struct Helpers {
 
 /// Starts every source that needs no kernel programs, and the helpers. Must be called within a runtime.
 pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
-    tokio::spawn(users::run(PASSWD.into(), events.clone()));
+    tokio::spawn(users::run(node::path(PASSWD), events.clone()));
     for (runtime, socket) in config.runtimes() {
         let config = DockerConfig {
             runtime,
-            socket: socket.to_owned(),
+            socket: node::socket(socket),
         };
         tokio::spawn(docker::run(config, events.clone()));
     }
@@ -77,17 +78,17 @@ pub fn start_keeper(config: &Config, events: &sources::Sender) -> (mpsc::Sender<
 pub fn first_tidings(config: &Config) -> Vec<Event> {
     let now = Timestamp::now();
     let mut tidings = Vec::new();
-    if let Ok(passwd) = std::fs::read_to_string(PASSWD) {
+    if let Ok(passwd) = std::fs::read_to_string(node::path(PASSWD)) {
         tidings.push(event(now, Kind::Users(passwd.into())));
     }
-    tidings.extend(kubeconfig::servers(Path::new("/")).map(|server| event(now, Kind::KubernetesServer(server))));
+    tidings.extend(kubeconfig::servers(node::root()).map(|server| event(now, Kind::KubernetesServer(server))));
     if let Some(id) = procfs::own_container() {
         tidings.push(event(now, Kind::OwnContainer(id)));
     }
     for (name, socket) in config.runtimes() {
         let state = RuntimeState {
             name,
-            connected: answers(socket),
+            connected: answers(&node::socket(socket)),
         };
         tidings.push(event(now, Kind::Runtime(state)));
     }

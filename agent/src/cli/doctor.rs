@@ -14,6 +14,7 @@ use clap::Args;
 use super::{NodeArgs, configuration, load_rules, to_stdout};
 use crate::{
     config::Config,
+    node,
     run::answers,
     sources::{
         kernel::{Kernel, btf},
@@ -114,7 +115,8 @@ fn sensors(config: &Config, report: &mut Report) -> Result<()> {
 fn runtimes(config: &Config, report: &mut Report) {
     let mut any = false;
     for (name, socket) in config.runtimes() {
-        if answers(socket) {
+        let socket = node::socket(socket);
+        if answers(&socket) {
             any = true;
             report.say("ok", name, socket.display());
         } else {

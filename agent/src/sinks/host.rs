@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use crate::node;
+
 /// What alerts say of the node; taken once at start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -19,10 +21,15 @@ impl Host {
     /// Asks the kernel and `/etc/os-release`.
     pub fn detect() -> Self {
         let uname = rustix::system::uname();
-        let os_release = ["/etc/os-release", "/usr/lib/os-release"].map(Path::new);
+        let os_release = ["/usr/lib/os-release", "/etc/os-release"].map(node::path);
         let os_release = os_release.into_iter().find_map(|path| fs::read_to_string(path).ok());
+        // In a container the kernel tells the container's name.
+        let elsewhere = (node::root() != Path::new("/")).then(|| fs::read_to_string(node::path("/etc/hostname")).ok());
+        let name = elsewhere.flatten().map(|name| name.trim().to_owned());
         Self {
-            name: uname.nodename().to_string_lossy().into_owned(),
+            name: name
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| uname.nodename().to_string_lossy().into_owned()),
             os: os_release
                 .as_deref()
                 .and_then(pretty_name)

@@ -22,6 +22,7 @@ use self::spec::Spec;
 use crate::{
     enrich::container::is_container_id,
     event::{Container, ContainerAction, ContainerChange, Event, Kind, Metadata},
+    node,
 };
 
 /// A container of which only the kernel has told.
@@ -43,7 +44,7 @@ const LARGEST: u64 = 4 << 20;
 pub async fn run(mut questions: Receiver<Question>, events: Sender<Vec<Event>>) {
     while let Some(question) = questions.recv().await {
         let nothing = bare(&question);
-        let answer = tokio::task::spawn_blocking(move || look(&question, Path::new("/"))).await;
+        let answer = tokio::task::spawn_blocking(move || look(&question, node::root())).await;
         let container = answer.ok().flatten().unwrap_or(nothing);
         if events.send(vec![describe(container)]).await.is_err() {
             return;
