@@ -2,6 +2,7 @@
 
 pub mod btf;
 mod accept;
+mod cgroups;
 mod connect;
 mod decode;
 mod dns;
@@ -102,7 +103,7 @@ impl Kernel {
             .map_max_entries("EVENTS", ring_bytes.unwrap_or(RING_BYTES))
             .load(OBJECT)
             .context("the kernel refused the sensors' maps")?;
-        let cgroups = cgroup_root();
+        let cgroups = cgroups::root();
         let sensors: Vec<_> = SENSORS
             .iter()
             .map(|sensor| attach_sensor(&mut ebpf, sensor, cgroups.as_ref()))
@@ -184,33 +185,6 @@ fn attach_program(program: &mut Program, hook: Hook, cgroups: Result<&std::fs::F
     }
     Ok(())
 }
-
-/// The root of the unified cgroup hierarchy, without mounting it anywhere: programs there see the sockets of every
-/// cgroup, also where containers live in version 1 hierarchies.
-fn cgroup_root() -> Result<std::fs::File> {
-    use rustix::{
-        fs::{Mode, OFlags, fstat, openat},
-        mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen},
-    };
-    let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC).context("no unified cgroups in this kernel")?;
-    fsconfig_create(&context)?;
-    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    let root = openat(
-        &mount,
-        ".",
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let inode = fstat(&root)?.st_ino;
-    ensure!(
-        inode == ROOT_INODE,
-        "the agent is in a cgroup namespace of its own and sees no other cgroup"
-    );
-    Ok(root.into())
-}
-
-/// The inode of the root folder of a whole hierarchy; that of a cgroup namespace is its own cgroup's.
-const ROOT_INODE: u64 = 1;
 
 /// The verifier's log runs over many lines, of which the last that says anything tells the reason.
 fn one_line(error: &anyhow::Error) -> String {
