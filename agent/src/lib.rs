@@ -23,5 +23,6 @@ pub mod detect;
 pub mod alert;
 pub mod sinks;
 pub mod control;
+pub mod service;
 pub mod run;
 pub mod cli;

@@ -23,7 +23,7 @@ use crate::{
     config::{Config, layers::Layers},
     control::{self, status::Desk},
     run::{Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
-    sinks,
+    service, sinks,
     sources::{
         baseline, configuration,
         rules::{self, InForce, Loaded, Reloaded},
@@ -89,13 +89,16 @@ impl RunArgs {
             let (_sockets, requests) = control::start(&config.control, &config.metrics);
             drop(events);
             info!(sensors = attached, rules = count, "watching");
+            service::ready(attached, count);
             let ended = tokio::select! {
                 () = stream.run(received, rules_received) => Ok(()),
                 result = until_signal() => result,
                 Ok(reason) = blind => Err(anyhow::anyhow!("the kernel's events cannot be read any more: {reason}")),
                 () = answer(&desk, &sinks, requests) => Ok(()),
+                never = service::keep_watchdog_calm() => match never {},
                 () = sinks.gone() => Err(anyhow::anyhow!("nobody takes the alerts any more")),
             };
+            service::stopping();
             stop.store(true, Ordering::Relaxed);
             stream.finish();
             stream.end_keeping().await;
