@@ -5,6 +5,7 @@ mod bench;
 mod fixtures;
 mod lint;
 mod noise;
+mod package;
 mod setup;
 mod test;
 mod vm;
@@ -33,6 +34,7 @@ Examples:
   cargo xtask lint                         what CI checks before it tests
   cargo xtask bench --quick                what the agent costs, roughly, within a minute
   cargo xtask noise --minutes 60           what a working hour raises, and whether an attack is lost in it
+  cargo xtask package                      what users install
   cargo xtask vm --kernel 6.1              the agent on Debian 12's kernel";
 
 #[derive(Subcommand)]
@@ -77,6 +79,15 @@ enum Command {
         #[arg(long)]
         minutes: Option<u32>,
     },
+    /// Make the deb, the rpm and what belongs beside them, in `target/package`
+    Package {
+        /// Only for this; may be given several times [default: both]
+        #[arg(long = "architecture", value_name = "NAME")]
+        architectures: Vec<package::Architecture>,
+        /// Build the commit a second time in another folder, and fail unless every byte is the same
+        #[arg(long)]
+        check_reproducible: bool,
+    },
     /// Try the agent on Debian's 5.10, 6.1 and 6.12 kernels, each booted in an emulated machine
     Vm {
         /// Only this kernel; may be given several times
@@ -108,6 +119,10 @@ fn execute(command: Command) -> Result<()> {
         Command::Lint => lint::lint(&workspace),
         Command::Bench { quick, agent } => bench::bench(&workspace, quick, agent),
         Command::Noise { minutes } => noise::noise(&workspace, minutes),
+        Command::Package {
+            architectures,
+            check_reproducible,
+        } => package::package(&workspace, &architectures, check_reproducible),
         Command::Vm { kernels, agent } => vm::vm(&workspace, &kernels, agent),
     }
 }

@@ -59,6 +59,17 @@ pub(crate) fn ensure_component(sh: &Shell, toolchain: &str, component: &str, fil
     Ok(true)
 }
 
+/// Adds the standard library for `target` to the toolchain that builds the agent, unless it is there.
+pub(crate) fn ensure_target(sh: &Shell, target: &str) -> Result<()> {
+    let root = cmd!(sh, "rustc --print sysroot").quiet().read()?;
+    if !sh.path_exists(format!("{root}/lib/rustlib/{target}/lib")) {
+        cmd!(sh, "rustup target add {target}")
+            .run()
+            .with_context(|| format!("the toolchain cannot build for {target}, and rustup could not add it"))?;
+    }
+    Ok(())
+}
+
 /// The nightly to use: one that follows the channel before dated ones, of which the newest.
 fn choose(installed: &[Toolchain]) -> Option<&Toolchain> {
     let fits = |toolchain: &&Toolchain| toolchain.name.starts_with("nightly") && toolchain.llvm == Some(LLVM);
