@@ -5,7 +5,10 @@ use xshell::cmd;
 
 use crate::{
     agent,
-    setup::{self, toolchain, tools},
+    setup::{
+        self, toolchain,
+        tools::{self, Tool},
+    },
     workspace::{Workspace, is_ci},
 };
 
@@ -17,6 +20,7 @@ pub(crate) fn lint(workspace: &Workspace) -> Result<()> {
     cmd!(sh, "cargo clippy --workspace --all-targets -- -D warnings").run()?;
     clippy_bpf(workspace)?;
     spelling(workspace)?;
+    dependencies(workspace)?;
     cmd!(sh, "{tocsin} rules check").run()?;
     cmd!(sh, "{tocsin} rules test").run()?;
     Ok(())
@@ -37,15 +41,25 @@ fn clippy_bpf(workspace: &Workspace) -> Result<()> {
 }
 
 fn spelling(workspace: &Workspace) -> Result<()> {
-    match tools::ensure(workspace, &tools::TYPOS) {
+    with_tool(workspace, &tools::TYPOS, &[])
+}
+
+/// Licences, bans and sources, as `deny.toml` allows them.
+fn dependencies(workspace: &Workspace) -> Result<()> {
+    with_tool(workspace, &tools::CARGO_DENY, &["check", "licenses", "bans", "sources"])
+}
+
+/// Runs a tool; where it cannot be had, that is said, and is a failure in CI alone.
+fn with_tool(workspace: &Workspace, tool: &Tool, arguments: &[&str]) -> Result<()> {
+    match tools::ensure(workspace, tool) {
         Ok(outcome) => outcome.say_news(),
         Err(error) if is_ci() => return Err(error),
         Err(error) => {
-            eprintln!("SKIPPED spelling: {error:#}");
+            eprintln!("SKIPPED {}: {error:#}", tool.program);
             return Ok(());
         }
     }
-    let typos = workspace.tools().join("bin").join(tools::TYPOS.program);
-    cmd!(workspace.sh, "{typos}").run()?;
+    let program = workspace.tools().join("bin").join(tool.program);
+    cmd!(workspace.sh, "{program} {arguments...}").run()?;
     Ok(())
 }
