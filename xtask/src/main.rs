@@ -90,6 +90,9 @@ enum Command {
     },
     /// Try the agent on Debian's 5.10, 6.1 and 6.12 kernels, each booted in an emulated machine
     Vm {
+        /// Install the packages of `cargo xtask package` in a whole Debian instead
+        #[arg(long, conflicts_with_all = ["kernels", "agent"])]
+        packages: bool,
         /// Only this kernel; may be given several times
         #[arg(long = "kernel", value_name = "VERSION")]
         kernels: Vec<String>,
@@ -123,6 +126,7 @@ fn execute(command: Command) -> Result<()> {
             architectures,
             check_reproducible,
         } => package::package(&workspace, &architectures, check_reproducible),
-        Command::Vm { kernels, agent } => vm::vm(&workspace, &kernels, agent),
+        Command::Vm { packages: true, .. } => vm::packages(&workspace),
+        Command::Vm { kernels, agent, .. } => vm::vm(&workspace, &kernels, agent),
     }
 }

@@ -82,6 +82,13 @@ pub(crate) fn package(workspace: &Workspace, architectures: &[Architecture], twi
     Ok(())
 }
 
+/// Packages the program as it was built last, into another folder and as of that version, to upgrade from.
+pub(crate) fn of_version(workspace: &Workspace, version: &str, into: &Path) -> Result<()> {
+    let metadata = format!("version = \"{version}\"");
+    deb(workspace, Architecture::X86_64, into, &["--deb-version", version])?;
+    rpm(workspace, Architecture::X86_64, into, &["--set-metadata", &metadata])
+}
+
 fn deb(workspace: &Workspace, architecture: Architecture, into: &Path, further: &[&str]) -> Result<()> {
     let (sh, target) = (&workspace.sh, architecture.target());
     let _path = sh.push_env("PATH", tools::path(workspace)?);
