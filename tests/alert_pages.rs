@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     dockerd::Dockerd,
     neighbour::{Neighbour, SOCKET},
-    ocsf::activity,
+    ocsf::{activity, container_id, image, port, rule},
     tocsin::Tocsin,
     web_host::WebHost,
 };
@@ -44,6 +44,9 @@ const PAGES: [(&str, At); 16] = [
     ("suspicious-request-to-the-kubernetes-dashboard", At::Docker),
     ("web-shell-detected", At::Host),
 ];
+
+/// The images that the pages name.
+const IMAGES: [&str; 3] = ["busybox", "dropbear", "xmrig/xmrig"];
 
 fn read(page: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(FOLDER).join(page);
@@ -118,9 +121,23 @@ fn each_page_provokes_its_alert() {
         let page = read(&format!("{name}.md"));
         let before = agent.alerts().len();
         let _listening = provoke(at, commands(&page), &dockerd, &host);
-        let is_new =
-            |alert: &Value| activity(alert) == "Create" && agent.alerts().iter().skip(before).any(|new| new == alert);
-        agent.wait_for_alert(title_of(&page), is_new);
+        agent.wait_for_alert(title_of(&page), |alert| {
+            let is_new = agent.alerts().iter().skip(before).any(|new| new == alert);
+            let is_named = page.contains(&format!("| `{}` |", rule(alert)));
+            activity(alert) == "Create" && is_new && is_named && is_from(at, alert)
+        });
+    }
+}
+
+/// Whether an alert is about what was done there, and not about something else of this machine.
+fn is_from(at: At, alert: &Value) -> bool {
+    let process = alert.pointer("/evidences/0/process");
+    match at {
+        At::Docker => IMAGES.contains(&image(alert)),
+        At::Host => {
+            container_id(alert).is_empty() && process.is_some_and(|process| process["pid"] != process["namespace_pid"])
+        }
+        At::Listening(wanted) => port(alert) == Some(wanted.into()),
     }
 }
 
