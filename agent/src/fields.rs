@@ -165,6 +165,7 @@ pub const FIELDS: &[Field] = &[
     field("process.stdio_peer_port", WITH_PROCESS, "the other side's port of that connection", |o| number(run(o)?.stdio_ends.as_ref()?.remote.port())),
     field("process.stdio_initiated", PROCESS, "this side opened that connection: nobody listens at its address", |o| flag(o.facts.stdio_initiated?)),
     field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, replaced (another file stands at its path since it was deleted; known at start-up), memfd, path-cut (too long to be told), upper-layer (not in the image), script", exe_kind),
+    fact("process.former_image", WITH_PROCESS, "executable that the process ran before it became this program", |o| non_empty(process(o)?.former_exe.as_deref()?)),
     field("process.invoked", WITH_PROCESS, "the path given to execve: the script, where an interpreter runs one", |o| non_empty(&run(o)?.invoked)),
     field("process.script", WITH_PROCESS, "the script, where an interpreter runs one", |o| run(o)?.script.then(|| text(&run(o)?.invoked))?),
     fact("process.content", EXAMINED, "texts that stand in the executable, of those that a rule had it searched for", |o| list(o.facts.content.as_deref()?.iter().map(|text| &**text))),

@@ -175,6 +175,7 @@ impl Redactor {
                     execution: execution.unwrap_or_else(|| Arc::clone(&process.execution)),
                     container: process.container.clone(),
                     replaced: replaced.or_else(|| process.replaced.clone()),
+                    former_exe: process.former_exe.clone(),
                     ..**process
                 }));
             }

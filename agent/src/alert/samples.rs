@@ -278,6 +278,7 @@ pub(crate) fn process(pid: u32, exe: &str, command_line: &str, parent: Option<Ar
         escaped_cgroup: false,
         entered: false,
         replaced: None,
+        former_exe: None,
     })
 }
 

@@ -158,6 +158,7 @@ fn process(exe: &str, command_line: &str, parent: Option<Arc<Process>>) -> Arc<P
         escaped_cgroup: false,
         entered: false,
         replaced: None,
+        former_exe: None,
         depth,
     })
 }

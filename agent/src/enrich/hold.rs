@@ -41,8 +41,9 @@ struct Held<T> {
 }
 
 impl<T> Waiting<T> {
-    /// How long an event waits: the time that dockerd needs to answer an inspect on a busy node, and some more.
-    pub const PATIENCE: Duration = Duration::from_millis(500);
+    /// How long an event waits: the time that dockerd needs to answer an inspect on a node that is out of breath. An alert
+    /// about a container is promised within two seconds.
+    pub const PATIENCE: Duration = Duration::from_millis(1_500);
     /// How long what stood before the agent waits: long enough for dockerd to answer for every container of a full node.
     pub const PATIENCE_AT_START: Duration = Duration::from_secs(5);
     /// How many wait at most.

@@ -72,6 +72,7 @@ impl Processes {
                 escaped_cgroup: maker.escaped_cgroup,
                 entered: maker.entered,
                 replaced: None,
+                former_exe: None,
                 depth: 0,
             },
             None => unknown(*child),
@@ -109,6 +110,7 @@ impl Processes {
             container,
             escaped_cgroup,
             entered: false,
+            former_exe: before.as_deref().and_then(former_exe),
             replaced: before.and_then(replaced),
             depth: 0,
         };
@@ -156,11 +158,21 @@ impl Processes {
     }
 }
 
+/// Whether a process has run a program of its own, and not only its parent's since it was made.
+fn runs_its_own(process: &Process) -> bool {
+    let parent = process.parent.as_ref();
+    !parent.is_some_and(|parent| Arc::ptr_eq(&parent.execution, &process.execution))
+}
+
+/// What it ran until now, which only ever shows of what becomes another program instead of starting it.
+fn former_exe(before: &Process) -> Option<Box<str>> {
+    runs_its_own(before).then(|| before.execution.exe.clone())
+}
+
 /// What a process leaves behind when it runs another program: the first web worker among its programs. What it was made
 /// with is its parent's program, which stays above it anyway.
 fn replaced(before: Arc<Process>) -> Option<Arc<Process>> {
-    let parents = (before.parent.as_ref()).is_some_and(|parent| Arc::ptr_eq(&parent.execution, &before.execution));
-    let own = !parents && before.is_web_worker();
+    let own = runs_its_own(&before) && before.is_web_worker();
     before.replaced.clone().or_else(|| own.then_some(before))
 }
 
@@ -192,6 +204,7 @@ fn unknown(key: ProcessKey) -> Process {
         escaped_cgroup: false,
         entered: false,
         replaced: None,
+        former_exe: None,
         depth: 0,
     }
 }

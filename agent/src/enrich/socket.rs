@@ -234,6 +234,7 @@ mod tests {
             escaped_cgroup: false,
             entered: false,
             replaced: None,
+            former_exe: None,
             depth: 0,
         })
     }

@@ -58,6 +58,8 @@ pub struct Process {
     pub entered: bool,
     /// The web worker that it was before it ran another program: an exploit may put a shell in a server's place.
     pub replaced: Option<Arc<Process>>,
+    /// The executable of the program that it ran before this one, if that was its own and not yet its parent's.
+    pub former_exe: Option<Box<str>>,
     /// How many ancestors it has.
     pub depth: u16,
 }

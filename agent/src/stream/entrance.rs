@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_stood_before_the_agent_has_more_patience() {
-        check(false, Duration::from_millis(500));
+        check(false, Duration::from_millis(1_500));
         check(true, Duration::from_secs(5));
     }
 }

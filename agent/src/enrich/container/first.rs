@@ -118,6 +118,7 @@ mod tests {
         Arc::new(Process {
             key: ProcessKey { pid, start: 1 },
             replaced: None,
+            former_exe: None,
             parent: parent.cloned(),
             execution: Arc::new(execution),
             container: container.map(Arc::from),

@@ -106,6 +106,7 @@ fn running(pid: u32, second: i64) -> Process {
     Process {
         key: ProcessKey { pid, start: 1 },
         replaced: None,
+        former_exe: None,
         parent: None,
         execution: Arc::new(Execution {
             time: Timestamp::from_second(second).unwrap(),
