@@ -18,6 +18,9 @@ const TITLE: &str = "SSH server is running inside a container";
 const SSHD: &str = "exec /usr/sbin/sshd -D -e";
 const KEYS_ALONE: &str = "exec /usr/sbin/sshd -D -o PasswordAuthentication=no -oPermitRootLogin=prohibit-password";
 const ALONE: &[&str] = &["--network", "none"];
+/// Writes a program in Python that greets as SSH servers do, on the port that it is given.
+const GREETS: &str = "printf '%s\\n' 'import socket, sys' 'server = socket.create_server((\"\", int(sys.argv[1])))' \
+                      'while True: server.accept()[0].sendall(b\"SSH-2.0-AsyncSSH_2.10.1\\r\\n\")'";
 
 /// A container with a server of which both agents must tell.
 struct Server<'a> {
@@ -68,7 +71,7 @@ fn an_ssh_server_in_a_container_is_told_from_its_clients() {
     let led_astray = "ln -sf /proc/1/root/etc/ssh/own /etc/ssh/sshd_config && echo >/etc/ssh/own && \
                       exec /usr/sbin/sshd -D -p 2022";
     let published = format!("{KEYS_ALONE} -p 2200");
-    let interpreted = "exec python3 -c \"import socket, time; s = socket.create_server(('', 2222)); time.sleep(1000)\"";
+    let interpreted = format!("{GREETS} >/srv/sftp-server.py && exec python3 /srv/sftp-server.py 9000");
     let tinysshd = "tinysshd-makekey /keys && socat TCP-LISTEN:2022 EXEC:'tinysshd /keys',nofork & \
                     until echo >/dev/tcp/127.0.0.1/2022; do :; done 2>/dev/null; sleep 1000";
     let tinysshd = format!("exec bash -c \"{tinysshd}\"");
@@ -84,7 +87,7 @@ fn an_ssh_server_in_a_container_is_told_from_its_clients() {
             9000,
             "Medium",
         ),
-        server("interpreted", interpreted, 2222, "Medium"),
+        server("interpreted", &interpreted, 9000, "Medium"),
         Server {
             options: &["-p", "2022:2200"],
             ..server("published", &published, 2200, "High")
@@ -133,8 +136,15 @@ fn an_ssh_server_in_a_container_is_told_from_its_clients() {
                  exec nginx -c /etc/web -g 'daemon off;'";
     let nginx = dockerd.run("nginx", &["-p", "22:80"], &[image, "sh", "-c", nginx]);
     dockerd.wait_for_listener(&nginx, 80);
+    let application = "import socket, time; s = socket.create_server(('', 2222)); time.sleep(1000)";
+    let application = dockerd.run("application", ALONE, &[image, "python3", "-c", application]);
+    dockerd.wait_for_listener(&application, 2222);
     let raised: Vec<_> = standing.iter().chain(&started).chain([&inetd]).collect();
-    check_raised(&watch, &raised, &silent.iter().chain([&nginx]).collect::<Vec<_>>());
+    check_raised(
+        &watch,
+        &raised,
+        &silent.iter().chain([&nginx, &application]).collect::<Vec<_>>(),
+    );
 }
 
 /// Checks that each agent has raised one alert about each of the one kind, and none about the others and the node.
