@@ -102,10 +102,10 @@ pub struct ExecRecord {
     pub invoked_length: u32,
     /// Bytes of the executable's path, written as the cgroup's.
     pub exe_length: u32,
+    /// Bytes of the path of what standard input is, if that is a regular file; written in the same way.
+    pub stdin_length: u32,
     /// Bytes of the working directory, written in the same way.
     pub directory_length: u32,
-    /// Bytes of the path of what standard input is, if that is a regular file.
-    pub stdin_length: u32,
     /// Bytes of the arguments in this record, each argument ended by NUL.
     pub arguments_length: u32,
     /// Bytes of all the arguments.

@@ -245,7 +245,7 @@ fn fill_stdio(record: &mut ExecRecord, task: Address) {
     };
 }
 
-/// Writes the paths of the executable, the working directory, and standard input where that is a file.
+/// Writes the paths of the executable, of standard input where that is a file, and of the working directory.
 #[inline(always)]
 fn fill_paths(record: &mut ExecRecord, texts: &mut Texts, task: Address, mm: Address) {
     let file = pointer(mm, fields::mm_exe_file());
@@ -274,14 +274,15 @@ fn fill_paths(record: &mut ExecRecord, texts: &mut Texts, task: Address, mm: Add
         End::Cut => EXE_CUT,
     };
     record.exe_length = texts.position() - start;
-    let start = texts.position();
-    texts.push_path(Place::at(fs + u64::from(fields::fs_pwd())), root);
-    record.directory_length = texts.position() - start;
     record.stdin_length = 0;
-    // Few programs have a file as their input, so that few pay for this walk.
+    // Few programs have a file as their input, so that few pay for this walk. It comes before that of the working
+    // directory, by whose length nobody shall crowd it out.
     if record.stdio[0].mode & S_IFMT == S_IFREG {
         fill_stdin_path(record, texts, task, root);
     }
+    let start = texts.position();
+    texts.push_path(Place::at(fs + u64::from(fields::fs_pwd())), root);
+    record.directory_length = texts.position() - start;
 }
 
 /// Writes the path of the regular file that standard input is.

@@ -99,8 +99,8 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
     let cgroup_v1 = texts.take(record.cgroup_v1_length)?;
     let invoked = texts.take(record.invoked_length)?;
     let exe = texts.take(record.exe_length)?;
-    let directory = texts.take(record.directory_length)?;
     let stdin = texts.take(record.stdin_length)?;
+    let directory = texts.take(record.directory_length)?;
     let arguments = texts.take(record.arguments_length)?;
     let process = key(record.process);
 
@@ -180,7 +180,8 @@ fn exe_path(names: &[u8], flags: u32, invoked: &str) -> Box<str> {
 /// `/proc/PID/fd`.
 fn stdin_path(names: &[u8], flags: u32) -> Box<str> {
     if names.is_empty() {
-        Box::default()
+        // Other texts left no room for a single name.
+        if flags & STDIN_CUT != 0 { CUT } else { "" }.into()
     } else if flags & STDIN_NAMELESS != 0 {
         lossy(until_nul(names))
     } else {
@@ -361,6 +362,7 @@ mod tests {
             (b"x\0tmp\0", STDIN_DELETED, "/tmp/x (deleted)"),
             (b"x\0deep\0", STDIN_CUT | STDIN_DELETED, "…/deep/x (deleted)"),
             (b"memfd:x\0", STDIN_NAMELESS | STDIN_DELETED, "memfd:x"),
+            (b"", STDIN_CUT, "…"),
             (b"", 0, ""),
         ] {
             assert_eq!(&*stdin_path(names, flags), expected);

@@ -87,6 +87,7 @@ fn execution(
         .and_then(|ids| ids.last())
         .map_or(stat.pid, |id| *id)
         .unsigned_abs();
+    let stdio = [0, 1, 2].map(|number| descriptor(targets, number, sockets));
     let nested = status.nspid.as_ref().is_some_and(|ids| ids.len() > 1);
     Execution {
         time: Timestamp::now(),
@@ -115,8 +116,8 @@ fn execution(
             Some(2) => Seccomp::Filter,
             _ => Seccomp::Unknown,
         },
-        stdio: [0, 1, 2].map(|number| descriptor(targets, number, sockets)),
-        stdin_path: stdin_path(process, targets),
+        stdin_path: stdin_path(targets, stdio[0]),
+        stdio,
         stdio_ends: [0, 1, 2].iter().find_map(|number| ends(targets, *number, sockets)),
         cgroup_id,
         cgroup,
@@ -265,14 +266,11 @@ fn descriptor(targets: &[(i32, FDTarget)], number: i32, sockets: &Sockets) -> De
     }
 }
 
-/// The path of the file that standard input is; empty where it is no regular file.
-fn stdin_path(process: &Process, targets: &[(i32, FDTarget)]) -> Box<str> {
+/// The path of the file that standard input is; empty where it is none. Only the link's text is looked at: a process may
+/// have its input from a file server that answers no more, whose file's attributes would be waited for without end.
+fn stdin_path(targets: &[(i32, FDTarget)], kind: Descriptor) -> Box<str> {
     match targets.iter().find(|(fd, _)| *fd == 0) {
-        Some((_, FDTarget::Path(path)))
-            if fs::metadata(proc_path(process, "fd/0")).is_ok_and(|file| file.is_file()) =>
-        {
-            lossy(path.as_os_str())
-        }
+        Some((_, FDTarget::Path(path))) if kind == Descriptor::File => lossy(path.as_os_str()),
         Some((_, FDTarget::MemFD(name))) => {
             let name = name.strip_suffix(" (deleted)").unwrap_or(name);
             format!("memfd:{name}").into()
