@@ -33,6 +33,14 @@ cd /tmp
 "$loader" ./MARK-program from-within-by-loader
 sh MARK-script.sh from-within-by-shell
 sh -s MARK as-input </tmp/MARK-script.sh
+bash -euo pipefail -s MARK as-input-with-options </tmp/MARK-script.sh
+cp /tmp/MARK-script.sh /tmp/MARK-removed.sh
+(rm /tmp/MARK-removed.sh; exec sh -s MARK as-removed-input) </tmp/MARK-removed.sh
+# Deeper than the kernel program walks.
+deep=/tmp$(printf '/%.0sd' $(seq 70))
+mkdir -p "$deep"
+cp /tmp/MARK-script.sh "$deep"
+sh -s MARK as-deep-input <"$deep/MARK-script.sh"
 # None of these runs what lies there.
 /srv/bin/MARK-elsewhere twin
 "$loader" /srv/bin/MARK-elsewhere twin
@@ -42,6 +50,7 @@ cat /tmp/MARK-script.sh >/dev/null
 . /tmp/MARK-script.sh
 sh -c 'read -r line' MARK twin </tmp/MARK-script.sh
 sh /srv/bin/MARK-script-elsewhere.sh twin </tmp/MARK-script.sh
+perl -v MARK twin </tmp/MARK-script.sh >/dev/null
 # What is longer than a pipe holds, bash keeps in a file.
 bash -c "$(printf 'bash -s MARK twin <<END\n%70000s\nEND' :)"
 "#;
@@ -61,14 +70,17 @@ fn every_way_to_run_what_lies_there_is_seen_in_a_service_s_own_mounts() {
         .map(|alert| (command_line(alert).rsplit(' ').next().unwrap_or_default(), level(alert)))
         .collect();
     let ways = [
-        "own-view",
-        "by-link",
-        "by-loader",
-        "by-loader-with-options",
-        "by-shell",
-        "from-within-by-loader",
-        "from-within-by-shell",
-        "as-input",
+        ("own-view", "Medium"),
+        ("by-link", "Medium"),
+        ("by-loader", "Medium"),
+        ("by-loader-with-options", "Medium"),
+        ("by-shell", "Medium"),
+        ("from-within-by-loader", "Medium"),
+        ("from-within-by-shell", "Medium"),
+        ("as-input", "Medium"),
+        ("as-input-with-options", "Medium"),
+        ("as-removed-input", "High"),
+        ("as-deep-input", "High"),
     ];
-    assert_eq!(found, ways.map(|way| (way, "Medium")));
+    assert_eq!(found, ways);
 }

@@ -158,7 +158,7 @@ pub const FIELDS: &[Field] = &[
     field("process.session", WITH_PROCESS, "the session's id", |o| { number(run(o)?.session) }),
     field("process.pid_in_namespace", WITH_PROCESS, "the process id inside its own namespace", |o| number(run(o)?.pid_in_namespace)),
     field("process.stdin", WITH_PROCESS, "what standard input is: file, pipe, terminal, null, device, internet-socket, socket…", |o| text(run(o)?.stdio[0].name()?)),
-    field("process.stdin_path", WITH_PROCESS, "the path of the file that standard input is; (deleted) follows where no directory holds it any more", |o| non_empty(&run(o)?.stdin_path)),
+    field("process.stdin_path", WITH_PROCESS, "the path of the file that standard input is, or memfd:NAME; (deleted) follows where no directory holds it any more, and … stands for a beginning that is too long to be told", |o| non_empty(&run(o)?.stdin_path)),
     field("process.stdout", WITH_PROCESS, "what standard output is", |o| { text(run(o)?.stdio[1].name()?) }),
     field("process.stderr", WITH_PROCESS, "what standard error is", |o| { text(run(o)?.stdio[2].name()?) }),
     field("process.stdio_peer", WITH_PROCESS, "the other side's address of the connection that standard input is, else standard output or error", |o| address(run(o)?.stdio_ends.as_ref()?.remote.ip())),

@@ -62,6 +62,29 @@ mod tests {
         assert_eq!(names.len(), rules.iter().count(), "a name is given twice");
     }
 
+    /// Selections cannot be quoted across files, as lists can.
+    #[test]
+    fn rules_agree_on_who_reads_a_program_from_its_input() {
+        const NAME: &str = "reads_program_from_input:";
+        fn selection(file: &RuleFile) -> Option<(&Path, Vec<&str>)> {
+            let mut lines = file
+                .text
+                .lines()
+                .skip_while(|line| !line.trim_start().starts_with(NAME));
+            let indent = |line: &str| line.len() - line.trim_start().len();
+            let outer = indent(lines.next()?);
+            let inner = lines.take_while(|line| indent(line) > outer).map(str::trim_start);
+            Some((&file.path, inner.collect()))
+        }
+        let rules = rules();
+        let selections: Vec<_> = rules.iter().filter_map(selection).collect();
+        assert_eq!(selections.len(), 3, "{selections:?}");
+        for (path, lines) in &selections {
+            assert!(lines.len() > 10, "{path:?}");
+            assert_eq!(lines, &selections[0].1, "{path:?}");
+        }
+    }
+
     #[test]
     fn each_says_what_an_operator_needs() {
         let (documents, _) = Documents::read(&rules());

@@ -179,7 +179,8 @@ pub struct Execution {
     /// What standard input, output and error are.
     pub stdio: [Descriptor; 3],
     /// The path of the file that standard input is, for a file that lives in memory `memfd:NAME`; empty where it is no
-    /// regular file. ` (deleted)` follows where no directory holds it any more.
+    /// regular file. ` (deleted)` follows where no directory holds it any more, and `…` stands for a beginning that is too
+    /// long to be told. Of what ran before the agent it may be a named pipe's, too.
     pub stdin_path: Box<str>,
     /// The connection over IP that the first of them is which is one.
     pub stdio_ends: Option<Box<Ends>>,
