@@ -71,7 +71,7 @@ fn an_ssh_server_in_a_container_is_told_from_its_clients() {
     let led_astray = "ln -sf /proc/1/root/etc/ssh/own /etc/ssh/sshd_config && echo >/etc/ssh/own && \
                       exec /usr/sbin/sshd -D -p 2022";
     let published = format!("{KEYS_ALONE} -p 2200");
-    let interpreted = format!("{GREETS} >/srv/sftp-server.py && exec python3 /srv/sftp-server.py 9000");
+    let interpreted = format!("{GREETS} >/usr/bin/sftp-server.py && exec python3 /usr/bin/sftp-server.py 9000");
     let tinysshd = "tinysshd-makekey /keys && socat TCP-LISTEN:2022 EXEC:'tinysshd /keys',nofork & \
                     until echo >/dev/tcp/127.0.0.1/2022; do :; done 2>/dev/null; sleep 1000";
     let tinysshd = format!("exec bash -c \"{tinysshd}\"");
