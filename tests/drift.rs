@@ -22,17 +22,33 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
     let id = dockerd.run("own", &["--network", "none"], &[image, "sh", "-c", own]);
     let fetch = "curl -s http://127.0.0.1:9/fetched; cp /bin/true /usr/bin/fetched; /usr/bin/fetched";
     let fetches = dockerd.run_to_end("fetches", &["--network", "none"], &[image, "sh", "-c", fetch]);
-    // A script tells of none of that by its command line.
+    // A script tells of none of that by its command line; nor does a date that the file had elsewhere, or an archive.
     let scripts = tempfile::tempdir().unwrap();
-    let script = scripts.path().join("script");
-    let scripted = "curl -so /srv/x http://127.0.0.1:9/; cp /bin/true /usr/bin/scripted; /usr/bin/scripted";
-    fs::write(&script, scripted).unwrap();
-    let mount = format!("{}:/script:ro", script.display());
-    dockerd.run_to_end(
-        "scripted",
-        &["--network", "none", "-v", &mount],
-        &[image, "sh", "/script"],
-    );
+    let serve = "{ printf 'HTTP/1.0 200 OK\\r\\nLast-Modified: Wed, 01 Jan 2020 00:00:00 GMT\\r\\n\\r\\n'; cat /srv/x; } >/srv/answer
+        socat TCP-LISTEN:8000,fork,reuseaddr SYSTEM:'cat /srv/answer' &\n";
+    let ask = "curl -s --retry 9 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/x";
+    for (name, script) in [
+        (
+            "scripted",
+            "curl -so /srv/x http://127.0.0.1:9/; cp /bin/true /usr/bin/scripted; /usr/bin/scripted",
+        ),
+        (
+            "dated",
+            &format!("cp /bin/true /srv/x; {serve} {ask} -Ro /opt/dated; chmod +x /opt/dated; /opt/dated"),
+        ),
+        (
+            "unpacked",
+            &format!(
+                "tar cf /srv/x -C /bin --mtime 2020-01-01 --transform s/true/unpacked/ true
+                {serve} {ask} | tar x -C /opt; /opt/unpacked"
+            ),
+        ),
+    ] {
+        let path = scripts.path().join(name);
+        fs::write(&path, script).unwrap();
+        let mount = format!("{}:/script:ro", path.display());
+        dockerd.run_to_end(name, &["--network", "none", "-v", &mount], &[image, "sh", "/script"]);
+    }
     // What comes later than an entry point unpacks, or by hand.
     let late = "cp /bin/true /usr/bin/late; touch -d '5 minutes' /usr/bin/late; /usr/bin/late";
     dockerd.run_to_end("late", &["--network", "none"], &[image, "sh", "-c", late]);
@@ -80,6 +96,9 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
     );
     assert_eq!(of("/usr/bin/fetched"), [(DRIFT, "Medium")]);
     assert_eq!(of("/usr/bin/scripted"), [(DRIFT, "Medium")]);
+    for program in ["/opt/dated", "/opt/unpacked"] {
+        assert_eq!(of(program), [(DRIFT, "Medium")], "{program}");
+    }
     assert_eq!(of("/usr/bin/late"), [(DRIFT, "Low")]);
     assert_eq!(of("/usr/bin/typed"), [(DRIFT, "Medium")]);
     for program in ["/usr/bin/plugin", "/usr/bin/built"] {
@@ -89,5 +108,7 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
     let owner_changed = alerts
         .iter()
         .filter(|alert| exe(alert) == "/usr/bin/id" && [&id, &fetches].contains(&&container_id(alert).to_owned()));
-    assert_eq!(owner_changed.map(level).collect::<Vec<_>>(), ["Medium"]);
+    let owner_changed = owner_changed.map(|alert| (level(alert), fact(alert, "process.exe_kind").clone()));
+    let copied_up = serde_json::json!(["upper-layer", "copied-up"]);
+    assert_eq!(owner_changed.collect::<Vec<_>>(), [("Medium", copied_up)]);
 }

@@ -42,6 +42,8 @@ pub const STDIN_CUT: u32 = 64;
 pub const STDIN_NAMELESS: u32 = 128;
 /// No directory holds that file any more.
 pub const STDIN_DELETED: u32 = 256;
+/// Of an executable in the upper layer: it was copied there from a lower one, whose owner, mode or contents changed.
+pub const EXE_COPIED: u32 = 512;
 
 /// A process runs a program. The texts follow, in the order of their lengths here.
 #[repr(C)]
@@ -63,6 +65,8 @@ pub struct ExecRecord {
     pub inode: u64,
     /// When the executable was last written, in seconds since 1970.
     pub modified: i64,
+    /// When its contents, names, rights or dates last changed, likewise.
+    pub changed: i64,
     /// The executable's device.
     pub device: u32,
     /// How many directory entries the executable has: 0 when it was deleted.
@@ -138,7 +142,7 @@ pub struct ChunkRecord {
     pub length: u32,
 }
 
-const _: () = assert!(size_of::<ExecRecord>() == 280 && size_of::<ChunkRecord>() == 48);
+const _: () = assert!(size_of::<ExecRecord>() == 288 && size_of::<ChunkRecord>() == 48);
 
 #[cfg(target_arch = "bpf")]
 mod bpf;

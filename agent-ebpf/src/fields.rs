@@ -132,6 +132,7 @@ kernel_fields! {
     inode_links: "inode"."i_nlink";
     inode_super: "inode"."i_sb";
     inode_modified: "inode"."i_mtime_sec"."__i_mtime"."i_mtime";
+    inode_changed: "inode"."i_ctime_sec"."__i_ctime"."i_ctime";
     inode_size: "inode";
     super_device: "super_block"."s_dev";
     super_magic: "super_block"."s_magic";

@@ -243,6 +243,7 @@ impl Node {
             if let Some(first) = self.containers.first(&container.id) {
                 observed.facts.beyond_container = first.exceeded_by(&process);
                 observed.facts.from_outside = first.has_not_made(&process);
+                observed.facts.container_began = first.began;
             }
             let came_in = process.entered && process.ancestors_inside().next().is_none();
             if came_in && !observed.facts.container_start && matches!(observed.event.kind, Kind::Exec(_)) {

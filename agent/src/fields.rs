@@ -164,7 +164,7 @@ pub const FIELDS: &[Field] = &[
     field("process.stdio_peer", WITH_PROCESS, "the other side's address of the connection that standard input is, else standard output or error", |o| address(run(o)?.stdio_ends.as_ref()?.remote.ip())),
     field("process.stdio_peer_port", WITH_PROCESS, "the other side's port of that connection", |o| number(run(o)?.stdio_ends.as_ref()?.remote.port())),
     field("process.stdio_initiated", PROCESS, "this side opened that connection: nobody listens at its address", |o| flag(o.facts.stdio_initiated?)),
-    field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, replaced (another file stands at its path since it was deleted; known at start-up), memfd, path-cut (too long to be told), upper-layer (not in the image), script", exe_kind),
+    field("process.exe_kind", WITH_PROCESS, "of the executable: deleted, replaced (another file stands at its path since it was deleted; known at start-up), memfd, path-cut (too long to be told), upper-layer (not in the image), copied-up (beside upper-layer: the image's own, whose owner, mode or contents were changed; not known at start-up), script", exe_kind),
     fact("process.former_image", WITH_PROCESS, "executable that the process ran before it became this program", |o| non_empty(process(o)?.former_exe.as_deref()?)),
     field("process.invoked", WITH_PROCESS, "the path given to execve: the script, where an interpreter runs one", |o| non_empty(&run(o)?.invoked)),
     field("process.script", WITH_PROCESS, "the script, where an interpreter runs one", |o| run(o)?.script.then(|| text(&run(o)?.invoked))?),
@@ -173,6 +173,7 @@ pub const FIELDS: &[Field] = &[
     field("process.exe_device", WITH_PROCESS, "the executable's device", |o| { number(run(o)?.device) }),
     field("process.exe_modified", WITH_PROCESS, "when the executable was last written, in seconds since 1970", |o| Some(EventValue::Int(run(o)?.modified))),
     field("process.exe_age", PROCESS, "how many seconds before the execution the executable was last written", exe_age),
+    field("process.exe_change_age", PROCESS, "how many seconds before the execution the executable's contents, names, rights or dates last changed, whatever date it was given", exe_change_age),
     field("process.exe_written_after", PROCESS, "how many seconds after its container's start the executable was last written; below 0 for what lay there before", exe_written_after),
     field("process.cgroup", WITH_PROCESS, "path of the cgroup", |o| { non_empty(&run(o)?.cgroup) }),
     field("process.cgroup_id", WITH_PROCESS, "id of the cgroup in the unified hierarchy", |o| integer(run(o)?.cgroup_id)),
@@ -332,6 +333,7 @@ fn exe_kind(observed: &Observed) -> Option<EventValue<'_>> {
         (file.memfd, "memfd"),
         (file.path_cut, "path-cut"),
         (file.upper_layer, "upper-layer"),
+        (file.copied_up, "copied-up"),
         (run.script, "script"),
     ];
     list(kinds.into_iter().filter_map(|(holds, name)| holds.then_some(name)))
@@ -342,8 +344,14 @@ fn exe_age(observed: &Observed) -> Option<EventValue<'_>> {
     (modified != 0).then(|| EventValue::Int(observed.event.time.as_second() - modified))
 }
 
+fn exe_change_age(observed: &Observed) -> Option<EventValue<'_>> {
+    let changed = run(observed)?.changed;
+    (changed != 0).then(|| EventValue::Int(observed.event.time.as_second() - changed))
+}
+
 fn exe_written_after(observed: &Observed) -> Option<EventValue<'_>> {
-    let started: Timestamp = container(observed)?.started_at.parse().ok()?;
+    let told: Option<Timestamp> = container(observed)?.started_at.parse().ok();
+    let started = told.or(observed.facts.container_began)?;
     let modified = run(observed)?.modified;
     (modified != 0).then(|| EventValue::Int(modified - started.as_second()))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use jiff::Timestamp;
 use rsigma_eval::EventValue;
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
@@ -34,6 +35,8 @@ pub struct Facts {
     pub user: Option<Arc<str>>,
     /// The first execution that was seen in its container.
     pub container_start: bool,
+    /// When the first execution was seen in its container, if the agent was there.
+    pub container_began: Option<Timestamp>,
     /// The process holds, in the initial user namespace, every capability that the runtime can give.
     pub full_capabilities: bool,
     /// The process could gain, in the initial user namespace, every capability that the runtime can give.
@@ -216,6 +219,32 @@ mod tests {
         }));
         let found = observed.field("listener.published").map(|value| value.to_json());
         assert_eq!(found, expected.map(Value::from), "{addresses:?}");
+    }
+
+    /// How long after its container's start an executable was written, that was written at second 0, where the
+    /// runtime tells one start and the agent saw another.
+    fn check_written_after(told: Option<i64>, seen: Option<i64>, expected: Option<i64>) {
+        let mut observed = Observed::clone(&samples::exec().observed);
+        let Kind::Exec(exec) = &mut observed.event.kind else {
+            panic!("no execution: {observed:?}");
+        };
+        Arc::make_mut(&mut exec.execution).modified = samples::at(0).as_second();
+        observed.container = Some(Arc::new(Container {
+            started_at: told
+                .map_or_else(String::new, |second| samples::at(second).to_string())
+                .into(),
+            ..samples::container_facts()
+        }));
+        observed.facts.container_began = seen.map(samples::at);
+        let found = observed.field("process.exe_written_after").map(|value| value.to_json());
+        assert_eq!(found, expected.map(Value::from), "{told:?} {seen:?}");
+    }
+
+    #[test]
+    fn a_container_of_which_no_runtime_tells_starts_with_its_first_process() {
+        check_written_after(Some(-90), Some(-80), Some(90));
+        check_written_after(None, Some(-80), Some(80));
+        check_written_after(None, None, None);
     }
 
     #[test]

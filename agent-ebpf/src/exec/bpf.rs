@@ -8,8 +8,8 @@ use aya_ebpf::{
 
 use super::{
     ARGUMENT_CHUNKS, ARGUMENTS_TAG, ARGUMENTS_UNREADABLE, CHUNK_BYTES, ChunkRecord, DescriptorRecord,
-    ENVIRONMENT_CHUNKS, ENVIRONMENT_TAG, EXE_CUT, EXE_NAMELESS, EXE_OVERLAY, EXE_UPPER, ExecRecord, INLINE_ARGUMENTS,
-    SCRIPT, STDIN_CUT, STDIN_DELETED, STDIN_NAMELESS, TAG,
+    ENVIRONMENT_CHUNKS, ENVIRONMENT_TAG, EXE_COPIED, EXE_CUT, EXE_NAMELESS, EXE_OVERLAY, EXE_UPPER, ExecRecord,
+    INLINE_ARGUMENTS, SCRIPT, STDIN_CUT, STDIN_DELETED, STDIN_NAMELESS, TAG,
 };
 use crate::{
     fields,
@@ -254,15 +254,20 @@ fn fill_paths(record: &mut ExecRecord, texts: &mut Texts, task: Address, mm: Add
     record.inode = read(inode, fields::inode_number());
     record.links = read(inode, fields::inode_links());
     record.modified = read(inode, fields::inode_modified());
+    record.changed = read(inode, fields::inode_changed());
     record.device = read(super_block, fields::super_device());
     let magic: u64 = read(super_block, fields::super_magic());
     if magic == OVERLAY_MAGIC {
         // `struct ovl_inode` holds the inode, and behind it the entry in the upper layer, if there is one.
         let upper = pointer(inode, fields::inode_size());
-        record.flags |= if upper == 0 {
-            EXE_OVERLAY
-        } else {
-            EXE_OVERLAY | EXE_UPPER
+        // Then what lies below: the inode; since 5.19 the layer, whose first member is an address; since 6.5 the number
+        // of layers. Each begins with 0 only if nothing lies there.
+        let below = pointer(inode, within(fields::inode_size(), 8));
+        let first: u32 = read(below, 0);
+        record.flags |= match (upper, first) {
+            (0, _) => EXE_OVERLAY,
+            (_, 0) => EXE_OVERLAY | EXE_UPPER,
+            _ => EXE_OVERLAY | EXE_UPPER | EXE_COPIED,
         };
     }
     let fs = pointer(task, fields::task_fs());

@@ -164,6 +164,8 @@ pub struct Execution {
     pub device: u32,
     /// When the executable was last written, in seconds since 1970.
     pub modified: i64,
+    /// When its contents, names, rights or dates last changed, likewise: the date that nobody can choose.
+    pub changed: i64,
     /// Whose rights it has.
     pub credentials: Credentials,
     /// The controlling terminal's name (`pts3`), empty without one.
@@ -214,6 +216,8 @@ pub struct ExeFlags {
     pub overlay: bool,
     /// … in the upper layer: it was added or changed after the image was made.
     pub upper_layer: bool,
+    /// … and copied there from the image, since its owner, mode or contents were changed.
+    pub copied_up: bool,
 }
 
 /// User ids and capabilities.

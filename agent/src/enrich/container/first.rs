@@ -1,5 +1,7 @@
 //! A container's first process: the measure of what its other processes may do, and of how they came into it.
 
+use jiff::Timestamp;
+
 use crate::{
     enrich::process::outside,
     event::{Beyond, Capabilities, Namespaces, Process, ProcessKey, Seccomp},
@@ -13,6 +15,8 @@ pub struct First {
     pub key: ProcessKey,
     /// Its namespaces, which are the container's.
     pub namespaces: Namespaces,
+    /// When it ran its first program; `None` if it stood before the agent.
+    pub began: Option<Timestamp>,
     bounding: Capabilities,
     seccomp: Seccomp,
     /// It stood before the agent, among the processes of the node: who came in from outside cannot be told any more
@@ -31,6 +35,7 @@ impl First {
         Self {
             key: process.key,
             namespaces: execution.namespaces,
+            began: (!standing).then_some(execution.time),
             bounding: execution.credentials.bounding,
             seccomp: execution.seccomp,
             lineage_lost: standing && shares_processes().unwrap_or(true),

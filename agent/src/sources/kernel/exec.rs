@@ -6,8 +6,9 @@ use std::{
 };
 
 use agent_ebpf::exec::{
-    ARGUMENTS_TAG, ARGUMENTS_UNREADABLE, ChunkRecord, DescriptorRecord, ENVIRONMENT_TAG, EXE_CUT, EXE_NAMELESS,
-    EXE_OVERLAY, EXE_UPPER, ExecRecord, INLINE_ARGUMENTS, SCRIPT, STDIN_CUT, STDIN_DELETED, STDIN_NAMELESS, TAG,
+    ARGUMENTS_TAG, ARGUMENTS_UNREADABLE, ChunkRecord, DescriptorRecord, ENVIRONMENT_TAG, EXE_COPIED, EXE_CUT,
+    EXE_NAMELESS, EXE_OVERLAY, EXE_UPPER, ExecRecord, INLINE_ARGUMENTS, SCRIPT, STDIN_CUT, STDIN_DELETED,
+    STDIN_NAMELESS, TAG,
 };
 use agent_ebpf::socket::{AF_INET, AF_INET6, EndsRecord};
 use rustc_hash::FxHashMap;
@@ -123,6 +124,7 @@ fn decode_exec(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         inode: record.inode,
         device: record.device,
         modified: record.modified,
+        changed: record.changed,
         credentials: credentials(&record),
         tty: lossy(until_nul(&record.tty)),
         session: record.session,
@@ -199,6 +201,7 @@ fn exe_flags(record: &ExecRecord, names: &[u8]) -> ExeFlags {
         path_cut: record.flags & EXE_CUT != 0,
         overlay: record.flags & EXE_OVERLAY != 0,
         upper_layer: record.flags & EXE_UPPER != 0,
+        copied_up: record.flags & EXE_COPIED != 0,
     }
 }
 

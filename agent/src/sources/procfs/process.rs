@@ -105,6 +105,7 @@ fn execution(
         inode: metadata.as_ref().map_or(0, MetadataExt::st_ino),
         device: metadata.as_ref().map_or(0, |metadata| kernel_device(metadata.st_dev())),
         modified: metadata.as_ref().map_or(0, MetadataExt::st_mtime),
+        changed: metadata.as_ref().map_or(0, MetadataExt::st_ctime),
         credentials: credentials(process, status),
         tty: tty(stat.tty_nr()),
         session: stat.session.unsigned_abs(),
@@ -157,6 +158,7 @@ fn exe(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> (Box<
         path_cut: false,
         overlay: upper.is_some(),
         upper_layer: upper.is_some_and(|upper| upper.join(path.trim_start_matches('/')).exists()),
+        copied_up: false,
     };
     (if memfd { path[1..].into() } else { path.into() }, file)
 }
