@@ -34,12 +34,14 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
         ),
         (
             "dated",
-            &format!("cp /bin/true /srv/x; {serve} {ask} -Ro /opt/dated; chmod +x /opt/dated; /opt/dated"),
+            &format!(
+                "mkdir -p /srv /opt; cp /bin/true /srv/x; {serve} {ask} -Ro /opt/dated; chmod +x /opt/dated; /opt/dated"
+            ),
         ),
         (
             "unpacked",
             &format!(
-                "tar cf /srv/x -C /bin --mtime 2020-01-01 --transform s/true/unpacked/ true
+                "mkdir -p /srv /opt; tar cf /srv/x -C /bin --mtime 2020-01-01 --transform s/true/unpacked/ true
                 {serve} {ask} | tar x -C /opt; /opt/unpacked"
             ),
         ),
