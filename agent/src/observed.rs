@@ -225,10 +225,8 @@ mod tests {
     /// runtime tells one start and the agent saw another.
     fn check_written_after(told: Option<i64>, seen: Option<i64>, expected: Option<i64>) {
         let mut observed = Observed::clone(&samples::exec().observed);
-        let Kind::Exec(exec) = &mut observed.event.kind else {
-            panic!("no execution: {observed:?}");
-        };
-        Arc::make_mut(&mut exec.execution).modified = samples::at(0).as_second();
+        let process = Arc::make_mut(observed.process.as_mut().expect("a process"));
+        Arc::make_mut(&mut process.execution).modified = samples::at(0).as_second();
         observed.container = Some(Arc::new(Container {
             started_at: told
                 .map_or_else(String::new, |second| samples::at(second).to_string())
