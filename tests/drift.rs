@@ -52,7 +52,8 @@ fn who_brings_a_program_in_decides_whether_it_is_told() {
         dockerd.run_to_end(name, &["--network", "none", "-v", &mount], &[image, "sh", "/script"]);
     }
     // What comes later than an entry point unpacks, or by hand.
-    let late = "cp /bin/true /usr/bin/late; touch -d '5 minutes' /usr/bin/late; /usr/bin/late";
+    // Its start is known a moment after it.
+    let late = "sleep 2; cp /bin/true /usr/bin/late; touch -d '5 minutes' /usr/bin/late; /usr/bin/late";
     dockerd.run_to_end("late", &["--network", "none"], &[image, "sh", "-c", late]);
     let typed = "cp /bin/true /usr/bin/typed; /usr/bin/typed";
     dockerd.run_to_end("typed", &["--network", "none", "-t"], &[image, "sh", "-c", typed]);

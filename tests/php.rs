@@ -99,10 +99,11 @@ fn what_is_made_for_php_runs_it_in_silence() {
     host.run("/usr/lib/php/sessionclean");
     // Debian's cron itself, which runs this when it starts.
     let done = host.path("/tmp/cron-done");
-    host.write(
-        "/etc/pam.d/cron",
-        "account required pam_permit.so\nsession required pam_permit.so\n",
-    );
+    // Debian's own settings include files that a package's script would write.
+    let permitted = ["auth", "account", "session"].map(|what| format!("{what} required pam_permit.so\n"));
+    for service in ["cron", "other"] {
+        host.write(&format!("/etc/pam.d/{service}"), &permitted.concat());
+    }
     let job = format!("@reboot www-data php -r 'echo 1; # cron{mark}' && touch /tmp/cron-done\n");
     host.write("/etc/cron.d/site", &job);
     host.run("mkdir -p /var/spool/cron/crontabs && cron");

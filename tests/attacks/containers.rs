@@ -175,7 +175,7 @@ os.execlp("mount", "mount", "-o")'"#,
         origin: "ours",
         does: "sshd under another name",
         by: By::Docker(
-            "run --detach $WEB sh -c \"$PREPARE_SSHD; cp /usr/sbin/sshd /opt/worker; exec /opt/worker -D -f /dev/null\"",
+            "run --detach $WEB sh -c \"$PREPARE_SSHD; cp /usr/sbin/sshd /usr/bin/worker; exec /usr/bin/worker -D -f /dev/null\"",
         ),
         raises: &[(SSH, "High")],
         because: "It is known by what stands in it.",
@@ -350,7 +350,7 @@ os.execlp("mount", "mount", "-o")'"#,
         origin: "EG DropAndExecuteNewBinaryInContainer",
         does: "the same by a script that has fetched something",
         by: By::Docker(
-            "run --env SCRIPT='curl -so /srv/x http://127.0.0.1:9/; cp /bin/ls /bin/new; /bin/new /tmp' \
+            "run --env SCRIPT='curl -so /srv/x http://127.0.0.1:9/; cp /bin/ls /bin/fetched; /bin/fetched /tmp' \
              $WEB sh -c 'eval \"$SCRIPT\"'",
         ),
         raises: &[(DRIFT, "Medium")],
@@ -360,7 +360,9 @@ os.execlp("mount", "mount", "-o")'"#,
         name: "dropped-by-hand",
         origin: "EG DropAndExecuteNewBinaryInContainer",
         does: "the same by `docker exec`",
-        by: By::Docker("run --detach $WEB sleep 1000; docker exec $NAME sh -c 'cp /bin/ls /bin/new; /bin/new /tmp'"),
+        by: By::Docker(
+            "run --detach $WEB sleep 1000; docker exec $NAME sh -c 'cp /bin/ls /bin/brought; /bin/brought /tmp'",
+        ),
         raises: &[(DRIFT, "High")],
         because: "Who was let in brings programs in.",
     },
