@@ -112,7 +112,7 @@ fn each_page_provokes_its_alert() {
     };
     for (image, name) in [
         (dockerd.import_busybox(), "busybox"),
-        (dockerd.import_debian(), "debian"),
+        (dockerd.import_debian(), "dropbear"),
     ] {
         dockerd.docker_ok(&["tag", image, name]);
     }
