@@ -26,9 +26,10 @@ enum At {
 }
 
 /// Each page, and where its commands belong.
-const PAGES: [(&str, At); 16] = [
+const PAGES: [(&str, At); 17] = [
     ("attempt-to-run-high-privilege-command-detected", At::Host),
     ("bind-shell-detected", At::Host),
+    ("connection-to-a-known-suspicious-ip-address", At::Host),
     ("container-with-a-miner-image-detected", At::Docker),
     ("exposed-docker-daemon-detected", At::Listening(23750)),
     ("fileless-execution-detected", At::Host),
@@ -116,7 +117,16 @@ fn each_page_provokes_its_alert() {
     ] {
         dockerd.docker_ok(&["tag", image, name]);
     }
-    let agent = Tocsin::start(&["--docker-socket", &dockerd.socket()]);
+    // One page tells how to configure a feed, which must be there before.
+    let state = tempfile::tempdir().unwrap();
+    let (config, list) = (state.path().join("tocsin.toml"), state.path().join("list"));
+    fs::write(&list, "203.0.113.66\n").unwrap();
+    fs::write(
+        &config,
+        format!("[feed.known]\npath = '{}'\nconfidence = 90\n", list.display()),
+    )
+    .unwrap();
+    let agent = Tocsin::start_in(state.path(), &config, &["--docker-socket", &dockerd.socket()]);
     for (name, at) in PAGES {
         let page = read(&format!("{name}.md"));
         let before = agent.alerts().len();

@@ -59,6 +59,7 @@ mod sockets;
 mod status;
 mod storm;
 mod temporary_folder;
+mod threat;
 mod unix_sockets;
 mod web_shell;
 mod webhook;

@@ -11,17 +11,21 @@ pub mod secret;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use documented::{Documented, DocumentedFields};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
-use self::definition::{Section, settings_of};
+use self::definition::{Section, Setting, settings_of};
 use crate::{
     alert::{Level, redact::Redactor},
     control::{Control, Metrics},
     enrich::baseline::Learning,
+    intel::settings::{FeedSettings, Feeds, feeds},
     sinks::Outputs,
     sources::docker::RUNTIMES,
 };
@@ -67,6 +71,9 @@ pub struct Config {
     pub control: Control,
     /// Metrics.
     pub metrics: Metrics,
+    /// Threat feeds.
+    #[serde(deserialize_with = "feeds")]
+    pub feed: Feeds,
     /// Where alerts go.
     pub output: Outputs,
 }
@@ -115,6 +122,7 @@ const SECTIONS: &[Section] = &[
     Section::of::<Docker>("docker"),
     Section::of::<Podman>("podman"),
     Section::of::<Baseline>("baseline"),
+    Section::of::<FeedSettings>("feed.NAME"),
     Section::of::<Control>("control"),
     Section::of::<Metrics>("metrics"),
 ];
@@ -134,6 +142,7 @@ impl Default for Config {
             baseline: Baseline::default(),
             control: Control::default(),
             metrics: Metrics::default(),
+            feed: Feeds::new(),
             output: Outputs::default(),
         }
     }
@@ -190,9 +199,13 @@ impl Config {
 
     /// The settings that differ in the other one.
     pub fn changes(&self, other: &Self) -> Vec<String> {
-        let pairs = settings_of(self).into_iter().zip(settings_of(other));
-        let differ = pairs.filter(|(one, other)| one.value != other.value);
-        let mut changes: Vec<_> = differ.map(|(setting, _)| setting.path).collect();
+        // Of the feeds there may be others.
+        let (own, others) = (settings_of(self), settings_of(other));
+        let is_in = |setting: &Setting, known: &[Setting]| known.iter().any(|known| known.is_set_as(setting));
+        let gone = own.iter().filter(|setting| !is_in(setting, &others));
+        let new = others.iter().filter(|setting| !is_in(setting, &own));
+        let changes: BTreeSet<_> = gone.chain(new).map(|setting| setting.path.clone()).collect();
+        let mut changes: Vec<_> = changes.into_iter().collect();
         // What is not shown may differ all the same.
         for (path, differs) in [
             ("secrets", self.secrets != other.secrets),

@@ -23,6 +23,7 @@ use self::{
 use crate::{
     control::status,
     event::{Again, Connection, Container, Endpoint, Event, Kind, Metadata, Owner, Process},
+    intel::{Intel, Threat},
     observed::{Facts, Observed},
 };
 
@@ -36,6 +37,7 @@ pub struct Node {
     looked: Looked,
     names: Names,
     cluster: Cluster,
+    intel: Arc<Intel>,
     baseline: Baseline,
 }
 
@@ -61,6 +63,7 @@ impl Node {
         let connected = self.containers.connected();
         status.runtimes = connected.map(|name| (name.to_owned(), true)).collect();
         (status.images, status.behaviours) = self.baseline.size();
+        status.feeds = self.intel.feeds.iter().map(|feed| status::Feed::of(feed)).collect();
     }
 
     /// Takes in what happened, and adds who did it and in which container.
@@ -91,6 +94,10 @@ impl Node {
             }
             Kind::KubernetesServer(server) => {
                 self.cluster.learn_server(server);
+                return Step::Learned;
+            }
+            Kind::Intel(intel) => {
+                self.learn_intel(Arc::clone(intel));
                 return Step::Learned;
             }
             Kind::Baseline(tidings) => {
@@ -176,6 +183,11 @@ impl Node {
     /// What the images of this node normally do.
     pub fn baseline(&mut self) -> &mut Baseline {
         &mut self.baseline
+    }
+
+    /// Takes in what the threat feeds say from now on.
+    pub fn learn_intel(&mut self, intel: Arc<Intel>) {
+        self.intel = intel;
     }
 
     /// A rule gave a process a role: it, its forks, and below them all that asks for its ancestors' roles know it now.
@@ -319,7 +331,34 @@ impl Node {
                 .or_else(|| role_of_name(facts.destination_name.as_deref()?))
                 .or_else(|| self.cluster.role_of_neighbour(ip));
         }
+        facts.threat = threat(event, &self.intel).map(Arc::new);
         facts
+    }
+}
+
+/// What the feeds say of the other side of a connection, or of what a name server gave.
+fn threat(event: &Event, intel: &Intel) -> Option<Threat> {
+    if intel.feeds.is_empty() {
+        return None;
+    }
+    match &event.kind {
+        Kind::Connection(connection) => {
+            let other_side = if connection.initiated {
+                connection.destination
+            } else {
+                connection.source?
+            };
+            intel.find(other_side.ip(), connection.initiated, event.time)
+        }
+        Kind::Dns(message) => {
+            let threats = message
+                .addresses
+                .iter()
+                .filter_map(|ip| intel.find(*ip, true, event.time));
+            // One that is on a warninglist shall not hide another.
+            threats.max_by_key(|threat| (threat.warninglist.is_none(), threat.confidence))
+        }
+        _ => None,
     }
 }
 
@@ -360,6 +399,7 @@ fn owner(kind: &Kind) -> Option<Owner> {
         | Kind::ToldExec(_)
         | Kind::OwnContainer(_)
         | Kind::Users(_)
+        | Kind::Intel(_)
         | Kind::Again(_)
         | Kind::Looked(_) => None,
     }

@@ -29,7 +29,7 @@ pub use self::{
     },
 };
 
-use crate::observed::Observed;
+use crate::{intel::Intel, observed::Observed};
 
 /// One thing that happened, or that already stood when the agent started.
 #[derive(Clone, Debug)]
@@ -71,6 +71,8 @@ pub enum Kind {
     Users(Box<str>),
     /// The node's own kubeconfig says where the cluster's API is.
     KubernetesServer(KubernetesServer),
+    /// The threat feeds were read.
+    Intel(Arc<Intel>),
     /// Something was learned before, or an operator orders what to do with what was learned.
     Baseline(Box<baseline::Tidings>),
     /// An execution that was judged already, now that a look has told more of its parent.
@@ -182,6 +184,7 @@ impl Kind {
             | Self::OwnContainer(_)
             | Self::Users(_)
             | Self::KubernetesServer(_)
+            | Self::Intel(_)
             | Self::Baseline(_)
             | Self::Looked(_) => None,
             Self::Again(again) => again.observed.log_source(),

@@ -12,6 +12,7 @@ use crate::{
         Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, OpensshConfiguration,
         Process, WebWorker,
     },
+    intel::{Threat, indicator},
     observed::{Observed, Scored},
 };
 
@@ -49,6 +50,8 @@ const IN_CONTAINER: &[LogSource] = &[
 /// What [`crate::enrich::baseline`] learns from.
 const LEARNED: &[LogSource] = &[LogSource::ProcessCreation, LogSource::NetworkConnection];
 const CONNECTION: &[LogSource] = &[LogSource::NetworkConnection];
+/// What tells an address of another machine.
+const REMOTE: &[LogSource] = &[LogSource::NetworkConnection, LogSource::DnsQuery];
 const SOCKET: &[LogSource] = &[LogSource::NetworkConnection, LogSource::NetworkListen];
 /// Whose executables are looked into.
 const EXAMINED: &[LogSource] = &[LogSource::ProcessCreation, LogSource::NetworkListen];
@@ -224,6 +227,11 @@ pub const FIELDS: &[Field] = &[
     field("destination.container.name", CONNECTION, "that container's name", |o| non_empty(&destination(o)?.name)),
     field("destination.container.image", CONNECTION, "that container's image as it was asked for", |o| non_empty(&destination(o)?.image)),
     field("destination.container.labels", CONNECTION, "that container's labels, each as name=value", |o| labels(destination(o)?)),
+    fact("threat.feed", REMOTE, "the threat feed that is surest of the other side's address, or of one that a name server gave; absent if none lists it", |o| text(&threat(o)?.feed)),
+    fact("threat.indicator", REMOTE, "what that feed lists: the address, or a network that holds it", |o| Some(EventValue::Str(Cow::Owned(indicator(threat(o)?.indicator))))),
+    fact("threat.confidence", REMOTE, "how sure it is, from 0 to 100", |o| number(threat(o)?.confidence)),
+    fact("threat.tags", REMOTE, "what else it says: families, campaigns, kinds of threat", |o| list(threat(o)?.tags.iter().map(|tag| &**tag))),
+    fact("threat.warninglist", REMOTE, "a warninglist that has the address too: the feed lists it by mistake", |o| text(threat(o)?.warninglist.as_deref()?)),
     fact("baseline.state", LEARNED, "whether that is usual for this image: learning (too young to tell), known, or new", |o| text(o.facts.baseline.as_ref()?.state.name())),
     fact("baseline.kind", LEARNED, "what of it is learned: kubernetes-api (a request to a cluster's control plane), child (of a web worker) or drift (a program that is not the image's)", |o| text(o.facts.baseline.as_ref()?.behaviour.kind.name())),
     fact("baseline.first_seen", LEARNED, "when this image was first seen doing that", |o| Some(EventValue::Str(Cow::Owned(o.facts.baseline.as_ref()?.first_seen?.to_string())))),
@@ -238,7 +246,7 @@ pub const FIELDS: &[Field] = &[
     fact("ssh.permits_passwords", LISTEN, "the OpenSSH server that listens lets somebody in by a password alone", |o| flag(openssh(o)?.permits_passwords?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
-    field("health.kind", HEALTH, "loss, sensor-off, source-down, sink-down, sink-up, sink-loss, rules-refused, configuration-refused, selftest…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
+    field("health.kind", HEALTH, "loss, sensor-off, source-down, sink-down, sink-up, sink-loss, rules-refused, configuration-refused, feed-stale, selftest…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
     field("health.detail", HEALTH, "what is lost and why", |o| { match &o.event.kind { Kind::Health(health) => text(&health.detail), _ => None, } }),
 ];
 
@@ -265,6 +273,10 @@ fn container(observed: &Observed) -> Option<&Container> {
 /// The container that answers at the destination.
 fn destination(observed: &Observed) -> Option<&Container> {
     observed.facts.destination_container.as_deref()
+}
+
+fn threat(observed: &Observed) -> Option<&Threat> {
+    observed.facts.threat.as_deref()
 }
 
 fn labels(container: &Container) -> Option<EventValue<'_>> {

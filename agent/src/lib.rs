@@ -15,6 +15,7 @@ pub mod event;
 pub mod sources;
 pub mod node;
 pub mod config;
+pub mod intel;
 pub mod fields;
 pub mod observed;
 pub mod enrich;

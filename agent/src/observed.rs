@@ -12,6 +12,7 @@ use crate::{
     enrich::baseline::Remembered,
     event::{Beyond, Container, Event, LogSource, Process},
     fields::{FIELDS, Field},
+    intel::Threat,
 };
 
 /// An event and its facts.
@@ -57,6 +58,8 @@ pub struct Facts {
     pub destination_role: Option<&'static str>,
     /// The name that the destination's address was last asked for under.
     pub destination_name: Option<Arc<str>>,
+    /// What threat feeds say of the other side, or of an address that a name server gave.
+    pub threat: Option<Arc<Threat>>,
     /// Whether what is done is usual.
     pub baseline: Option<Arc<Remembered>>,
     /// The sockets of the process's parent were looked at a moment ago.

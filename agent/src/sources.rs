@@ -8,6 +8,7 @@ mod sock_diag;
 pub mod runtime_files;
 pub mod users;
 pub mod kubeconfig;
+pub mod feeds;
 pub mod rules;
 pub mod configuration;
 pub mod baseline;

@@ -143,6 +143,7 @@ impl Redactor {
             | Kind::ToldExec(_)
             | Kind::OwnContainer(_)
             | Kind::Users(_)
+            | Kind::Intel(_)
             | Kind::KubernetesServer(_)
             | Kind::Baseline(_)
             | Kind::Again(_)

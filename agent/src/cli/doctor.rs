@@ -6,17 +6,22 @@ use std::{
     io::Write as _,
     path::Path,
     process::ExitCode,
+    time::Instant,
 };
 
 use anyhow::Result;
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{NodeArgs, configuration, load_rules, to_stdout};
 use crate::{
     config::Config,
+    control::status,
+    intel::{Intel, settings::Feeds},
     node,
     run::answers,
     sources::{
+        feeds::read,
         kernel::{Kernel, btf},
         rules::Loaded,
     },
@@ -46,6 +51,7 @@ impl DoctorArgs {
         let sensors = sensors(&config, &mut report);
         runtimes(&config, &mut report);
         rules(&config, &mut report);
+        feeds(&config, &mut report);
         memory(&config, &mut report);
         to_stdout(|out| {
             out.write_all(report.0.as_bytes())?;
@@ -133,6 +139,25 @@ fn runtimes(config: &Config, report: &mut Report) {
 fn rules(config: &Config, report: &mut Report) {
     let Loaded { rules, .. } = load_rules(&config.rules);
     report.say("ok", "rules", format_args!("{} in force", rules.iter().count()));
+}
+
+/// Reads each threat feed as the agent would.
+fn feeds(config: &Config, report: &mut Report) {
+    for (name, settings) in &config.feed {
+        let started = Instant::now();
+        let one = Feeds::from([(name.clone(), settings.clone())]);
+        for feed in &read(&one, &Intel::default()).feeds {
+            let told = status::Feed::of(feed);
+            let verdict = if told.trouble.is_none() { "ok" } else { "none" };
+            let took = started.elapsed().as_millis();
+            let line = told.line(Timestamp::now());
+            report.say(
+                verdict,
+                &format!("feed {name}"),
+                format_args!("{line}; read in {took} ms"),
+            );
+        }
+    }
 }
 
 /// What the agent will hold, in the figures of this node.

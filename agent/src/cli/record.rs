@@ -19,7 +19,9 @@ use tracing::info;
 use super::{NodeArgs, configuration};
 use crate::{
     event::recorded::write_event,
+    intel::Intel,
     run::{Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
+    sources::feeds,
     stream::{Last, Stream, entrance::Entrance},
 };
 
@@ -55,6 +57,7 @@ impl RecordArgs {
                 let _ = failed.try_send(reason);
             }
         };
+        let intel = Arc::new(feeds::read(&config.feed, &Intel::default()));
         let sensors = Sensors::attach(&config)?;
         runtime()?.block_on(async {
             let stop = Arc::new(AtomicBool::new(false));
@@ -62,6 +65,7 @@ impl RecordArgs {
             let helpers = start_sources(&config, &events);
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Record(Box::new(write)));
             stream.carry(first_tidings(&config));
+            stream.carry(feeds::tidings(&intel, &Intel::default()));
             let Started { first, blind } = sensors.start(&events, Arc::clone(&stop), Arc::default())?;
             stream.carry(first);
             drop(events);

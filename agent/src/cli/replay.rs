@@ -8,14 +8,19 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
 
 use super::{AlertArgs, RulesArgs, configuration, exit_code, finish, load_rules, open_sinks, parse_level};
 use crate::{
     alert::Level,
     event::{Event, recorded::event_from_line},
-    sources::rules::Loaded,
+    intel::{
+        Intel,
+        settings::{FeedSettings, Feeds},
+    },
+    sources::{feeds, rules::Loaded},
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -32,6 +37,9 @@ pub(super) struct ReplayArgs {
     /// Learn of these events first, without alerts; may be given repeatedly
     #[arg(long, value_name = "FILE")]
     history: Vec<PathBuf>,
+    /// A threat feed beside those that are configured, in any format but a warninglist's; may be given repeatedly
+    #[arg(long, value_name = "FILE")]
+    feed: Vec<PathBuf>,
     #[command(flatten)]
     rules: RulesArgs,
     #[command(flatten)]
@@ -45,6 +53,8 @@ const EXAMPLES: &str = "\
 Examples:
   tocsin record - | head -1000 >seen.jsonl          what the sensors see
   tocsin replay --source events seen.jsonl          what the rules say to it
+  tocsin replay --source events --feed bad.txt seen.jsonl
+                                                    which of it was with addresses that are known to be bad
   tocsin replay --source events --fail-on high -    the same from standard input; exit code 3 for an alert";
 
 /// The kinds of input.
@@ -73,12 +83,14 @@ impl ReplayArgs {
         let Kind::Events = self.source;
         let mut layers = self.rules.layers()?;
         self.alerts.add_to(&mut layers);
-        let config = configuration(&layers)?;
+        let mut config = configuration(&layers)?;
+        config.feed.extend(self.feed.iter().map(|path| feed(path)));
         let Loaded { rules, .. } = load_rules(&config.rules);
         let (log, sinks) = open_sinks(&config, &config.output.only_stdout(), None)?;
         let judge = Judge::new(rules, config.dedup, Arc::clone(&log), config.min_level, None);
         let entrance = Entrance::new(None).learning(config.baseline.measure());
         let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)));
+        stream.carry(vec![read_feeds(&config.feed)?]);
         let (mut counts, mut taught) = (Counts::default(), Counts::default());
         for file in &self.history {
             read(file, &mut taught, |event| stream.learn(vec![event]))?;
@@ -96,6 +108,29 @@ impl ReplayArgs {
         );
         delivered.map(|()| exit_code(stream.raised(), self.fail_on))
     }
+}
+
+/// A feed of that file, under its name. It is as old as what is replayed may be.
+fn feed(path: &Path) -> (String, FeedSettings) {
+    let settings = FeedSettings {
+        path: path.to_owned(),
+        max_age: SignedDuration::ZERO,
+        ..FeedSettings::default()
+    };
+    (path.display().to_string(), settings)
+}
+
+/// Reads the feeds. What cannot be read is an error: without it the verdicts would be others.
+fn read_feeds(settings: &Feeds) -> Result<Event> {
+    let intel = feeds::read(settings, &Intel::default());
+    if let Some(feed) = intel.feeds.iter().find(|feed| feed.broken.is_some()) {
+        bail!(
+            "{}: {}",
+            feed.settings.path.display(),
+            feed.broken.as_deref().unwrap_or_default()
+        );
+    }
+    Ok(feeds::tiding(&Arc::new(intel)))
 }
 
 /// Hands on the events of a file, and counts its lines.

@@ -22,10 +22,11 @@ use super::{AlertArgs, NodeArgs, configuration, finish, load_rules, open_sinks};
 use crate::{
     config::{Config, layers::Layers},
     control::{self, status::Desk},
+    intel::{Intel, settings::Feeds},
     run::{Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
     service, sinks,
     sources::{
-        baseline, configuration,
+        self, baseline, configuration, feeds,
         rules::{self, InForce, Loaded, Reloaded},
     },
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
@@ -60,6 +61,8 @@ impl RunArgs {
         let Loaded { rules, in_force, .. } = load_rules(&config.rules);
         let (events, received) = channel();
         let (log, sinks) = open_sinks(&config, &config.output, Some(&events))?;
+        // Before the sensors: a large feed takes a second, in which their ring would fill.
+        let intel = Arc::new(feeds::read(&config.feed, &Intel::default()));
         let sensors = Sensors::attach(&config)?;
         let (attached, count) = (sensors.attached(), rules.iter().count());
         let ended = runtime()?.block_on(async {
@@ -68,8 +71,16 @@ impl RunArgs {
             let (asker, questions) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
             let (folders, named) = watch::channel(config.rules.clone());
-            tokio::spawn(follow_configuration(layers, config.clone(), folders, reloaded.clone()));
+            let (feeds, feeds_named) = watch::channel(config.feed.clone());
+            tokio::spawn(follow_configuration(
+                layers,
+                config.clone(),
+                folders,
+                feeds,
+                reloaded.clone(),
+            ));
             tokio::spawn(watch_rules(named, in_force, reloaded));
+            tokio::spawn(watch_feeds(feeds_named, Arc::clone(&intel), events.clone()));
             let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
             let (keeper, kept) = start_keeper(&config, &events);
             let entrance = Entrance::new(Some(helpers.files)).learning(config.baseline.measure());
@@ -78,6 +89,7 @@ impl RunArgs {
                 .asked_by(questions);
             stream.carry(baseline::load(&config.state).into_iter().collect());
             stream.carry(first_tidings(&config));
+            stream.carry(feeds::tidings(&intel, &Intel::default()));
             let desk = Desk {
                 fixed: Desk::fixed(&config, sensors.states()),
                 kernel: Arc::default(),
@@ -125,9 +137,10 @@ async fn follow_configuration(
     layers: Layers,
     in_force: Config,
     folders: watch::Sender<Vec<PathBuf>>,
+    feeds: watch::Sender<Feeds>,
     reloaded: mpsc::Sender<Reloaded>,
 ) {
-    if let Err(reason) = configuration::follow(layers, in_force, folders, reloaded).await {
+    if let Err(reason) = configuration::follow(layers, in_force, folders, feeds, reloaded).await {
         warn!(
             reason = format!("{reason:#}"),
             "changes of the configuration are not noticed"
@@ -139,5 +152,12 @@ async fn follow_configuration(
 async fn watch_rules(folders: watch::Receiver<Vec<PathBuf>>, in_force: InForce, reloaded: mpsc::Sender<Reloaded>) {
     if let Err(reason) = rules::watch(folders, in_force, reloaded).await {
         warn!(reason = format!("{reason:#}"), "changes of rules are not noticed");
+    }
+}
+
+/// Reads the feeds anew when they change. Where that cannot be noticed, what was read stays in force.
+async fn watch_feeds(configured: watch::Receiver<Feeds>, in_force: Arc<Intel>, events: sources::Sender) {
+    if let Err(reason) = feeds::watch(configured, in_force, events).await {
+        warn!(reason = format!("{reason:#}"), "changes of feeds are not noticed");
     }
 }

@@ -121,7 +121,7 @@ fn text(status: &Status) -> String {
     report.say("ok", "agent", format_args!("{version}, process {pid}, for {age}"));
     say_what_is_seen(status, &mut report);
     say_what_is_known(stream, &mut report);
-    say_what_is_in_force(stream, &mut report);
+    say_what_is_in_force(stream, *now, &mut report);
     let verdict = good(stream.alerts_lost == 0);
     let alerts = format_args!("{} raised, {} lost", stream.alerts, stream.alerts_lost);
     report.say(verdict, "alerts", alerts);
@@ -210,7 +210,7 @@ fn say_what_is_known(stream: &Stream, report: &mut Report) {
     );
 }
 
-fn say_what_is_in_force(stream: &Stream, report: &mut Report) {
+fn say_what_is_in_force(stream: &Stream, now: Timestamp, report: &mut Report) {
     let rules = &stream.rules;
     report.say("ok", "rules", format_args!("{} in force", rules.in_force));
     if let Some(end) = rules.next_expiry {
@@ -221,6 +221,10 @@ fn say_what_is_in_force(stream: &Stream, report: &mut Report) {
     }
     if let Some(reason) = &rules.refused {
         report.say("warn", "rules", format_args!("those on disk are refused: {reason}"));
+    }
+    for feed in &stream.feeds {
+        let name = format!("feed {}", feed.name);
+        report.say(good(feed.trouble.is_none()), &name, feed.line(now));
     }
     if let Some(reason) = &stream.configuration_refused {
         report.say(

@@ -6,7 +6,7 @@ use documented::{Documented, DocumentedFields};
 use strsim::normalized_damerau_levenshtein;
 
 use super::{Config, SECTIONS};
-use crate::sinks;
+use crate::{intel::settings::FeedSettings, sinks};
 
 /// A section of the file, and what its structure says of it.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,11 @@ impl Section {
         }
     }
 
+    /// Whether it is that of this name.
+    fn is(&self, name: &str) -> bool {
+        fits(self.name, name) && fits_length(self.name, name)
+    }
+
     fn meaning_of(&self, key: &str) -> Option<&'static str> {
         let at = self.fields.iter().position(|field| field.replace('_', "-") == key)?;
         self.meanings.get(at).copied()
@@ -53,7 +58,24 @@ fn sections() -> impl Iterator<Item = &'static Section> {
 
 /// Every setting with its default, in the order of the file.
 pub fn settings() -> Vec<Setting> {
-    settings_of(&Config::default())
+    let mut config = Config::default();
+    config.feed.insert(NAME.to_owned(), FeedSettings::default());
+    settings_of(&config)
+}
+
+/// What stands in a path for a name that its user gives.
+pub const NAME: &str = "NAME";
+
+fn fits_length(known: &str, written: &str) -> bool {
+    known.matches('.').count() == written.matches('.').count()
+}
+
+/// Whether that is what a known path, or the beginning of one, means.
+fn fits(known: &str, written: &str) -> bool {
+    let mut known = known.split('.');
+    written
+        .split('.')
+        .all(|word| known.next().is_some_and(|known| known == NAME || known == word))
 }
 
 /// Every setting with its value there. What is secret is not shown.
@@ -66,7 +88,7 @@ pub fn settings_of(config: &Config) -> Vec<Setting> {
             section = format!("{}.", name.trim_end_matches(']'));
         } else if let Some((key, value)) = line.split_once(" = ") {
             let name = section.trim_end_matches('.');
-            let known = sections().find(|section| section.name == name);
+            let known = sections().find(|section| section.is(name));
             settings.push(Setting {
                 path: format!("{section}{key}"),
                 value: value.to_owned(),
@@ -81,6 +103,26 @@ impl Setting {
     /// The name of its section, and its own within.
     pub fn split(&self) -> (&str, &str) {
         self.path.rsplit_once('.').unwrap_or(("", &self.path))
+    }
+
+    /// Whether it is the one of that path.
+    pub fn is(&self, path: &str) -> bool {
+        fits(&self.path, path) && fits_length(&self.path, path)
+    }
+
+    /// Whether it is in a section of that path, or below it.
+    pub fn is_within(&self, section: &str) -> bool {
+        fits(&self.path, section) && !fits_length(&self.path, section)
+    }
+
+    /// Whether the other one is the same, of the same value.
+    pub fn is_set_as(&self, other: &Self) -> bool {
+        self.path == other.path && self.value == other.value
+    }
+
+    /// Whether its user gives its section a name: only a file can do that.
+    pub fn is_of_named(&self) -> bool {
+        self.path.split('.').any(|word| word == NAME)
     }
 
     /// The environment variable that sets it.
@@ -138,7 +180,9 @@ pub fn default_file() -> String {
             let known = sections().find(|section| section.name == name);
             section = known.map_or("", |section| section.name);
             let meaning = known.map_or("", |section| section.meaning);
-            _ = write!(file, "\n\n{}\n[{name}]", comment(meaning));
+            // As a section it would be there.
+            let mark = if setting.is_of_named() { "#" } else { "" };
+            _ = write!(file, "\n\n{}\n{mark}[{name}]", comment(meaning));
         }
         _ = write!(file, "\n{}\n#{key} = {}\n", comment(&meaning), setting.value);
     }

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 
 use super::{
     Config, DEFAULT_FILE,
-    definition::{Setting, nearest, settings},
+    definition::{NAME, Setting, nearest, settings},
 };
 
 /// What is to be read.
@@ -152,18 +152,18 @@ impl Default for Reading {
 impl Reading {
     /// Takes a value, if it is one for that setting.
     fn take(&mut self, path: &str, value: Value, origin: Origin) {
-        let Some(setting) = self.known.iter().find(|setting| setting.path == path) else {
-            let known = self
-                .known
-                .iter()
-                .flat_map(|setting| [setting.path.as_str(), setting.split().0]);
-            let reason = match nearest(path, known) {
+        let Some(setting) = self.known.iter().find(|setting| setting.is(path)) else {
+            let name = path.split('.').nth(1).unwrap_or(NAME);
+            let known = self.known.iter();
+            let known = known.flat_map(|setting| [setting.path.as_str(), setting.split().0]);
+            let known: Vec<_> = known.map(|known| known.replace(NAME, name)).collect();
+            let reason = match nearest(path, known.iter().map(String::as_str)) {
                 Some(nearest) => format!("there is no such setting; did you mean {nearest}?"),
                 None => "there is no such setting".to_owned(),
             };
             return self.problem(origin, path, reason);
         };
-        match try_out(setting, &value) {
+        match try_out(path, setting, &value) {
             Ok(()) => _ = self.values.insert(path.to_owned(), (value, origin)),
             Err(reason) => self.problem(origin, path, reason),
         }
@@ -173,7 +173,8 @@ impl Reading {
     /// others put variables into the environment too (Kubernetes does so for a service of the agent's name).
     fn take_variable(&mut self, name: &str, value: &str) {
         let origin = Origin::Environment(name.to_owned());
-        let Some(setting) = self.known.iter().find(|setting| setting.variable() == name) else {
+        let mut known = self.known.iter().filter(|setting| !setting.is_of_named());
+        let Some(setting) = known.find(|setting| setting.variable() == name) else {
             // Less the prefix, which makes all of them alike.
             let known: Vec<_> = self.known.iter().map(Setting::variable).collect();
             let known = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
@@ -188,7 +189,7 @@ impl Reading {
             return;
         };
         let text = Value::String(value.to_owned());
-        let value = match try_out(setting, &text) {
+        let value = match try_out(&setting.path, setting, &text) {
             Ok(()) => text,
             Err(_) => value.parse().unwrap_or(text),
         };
@@ -238,9 +239,9 @@ impl Reading {
 }
 
 /// Whether a setting takes that value: what would parse all of them parses this one alone.
-fn try_out(setting: &Setting, value: &Value) -> Result<(), String> {
+fn try_out(path: &str, setting: &Setting, value: &Value) -> Result<(), String> {
     let mut table = Table::new();
-    insert(&mut table, &setting.path, value.clone());
+    insert(&mut table, path, value.clone());
     let Err(error) = Config::deserialize(table) else {
         return Ok(());
     };

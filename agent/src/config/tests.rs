@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use toml::Value;
 
 use super::{
-    definition::{Setting, default_file, page, settings, settings_of},
+    definition::{NAME, Setting, default_file, page, settings, settings_of},
     layers::{Layers, Origin, Problems},
     *,
 };
@@ -65,7 +65,9 @@ fn the_default_file_says_the_defaults() {
         })
         .collect();
     let folder = TempDir::new().unwrap();
-    let effective = layers(&folder, &set).read().unwrap();
+    let mut effective = layers(&folder, &set).read().unwrap();
+    let feed = effective.config.feed.remove(NAME);
+    assert_eq!(feed, Some(FeedSettings::default()), "an example of a feed");
     assert_eq!(effective.config, Config::default(), "with each line in force");
     for setting in settings() {
         assert!(
@@ -312,5 +314,40 @@ fn lengths_of_time_and_sizes_are_written_as_they_are_read() {
     }
     for text in ["", "MiB", "8MB", "512MiB", "5000000000", "-4096", "2KiB"] {
         assert!(values::parse_ring(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn feeds_have_names_of_their_own() {
+    let config = read("[feed.c2]\npath = '/c2'\nconfidence = 90\n[feed.dns_v4]\nformat = 'warninglist'\n");
+    assert_eq!((config.feed.len(), config.feed["c2"].confidence), (2, 90));
+    let other = read("[feed.c2]\npath = '/c2'\nconfidence = 80\n");
+    assert!(config.changes(&other).contains(&"feed.c2.confidence".to_owned()));
+    assert!(
+        config.changes(&other).contains(&"feed.dns_v4.format".to_owned()),
+        "it is gone"
+    );
+    let shown = settings_of(&config);
+    let shown = shown
+        .iter()
+        .find(|setting| setting.path == "feed.c2.confidence")
+        .unwrap();
+    assert!(shown.meaning.contains("from 0 to 100"), "{shown:?}");
+    for (text, problem) in [
+        ("[feed.c2]\npaht = '/c2'\n", "did you mean feed.c2.path?"),
+        (
+            "[feed.c2]\nconfidence = 101\n",
+            "feed.c2.confidence: 101 is not from 0 to 100",
+        ),
+        (
+            "[feed.c2]\nformat = 'xml'\n",
+            "feed.c2.format: xml is no format of a feed",
+        ),
+        ("[feed.c2]\ndirection = 'up'\n", "feed.c2.direction: up is no direction"),
+        ("[feed.'c 2']\npath = '/c2'\n", "c 2 is no name of a feed"),
+        ("feed = 3\n", "this is a section"),
+    ] {
+        let found = problems(text);
+        assert!(found[0].contains(problem), "{found:?}");
     }
 }

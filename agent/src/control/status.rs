@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::Requests;
-use crate::{config::Config, event::Event, sinks, sources::kernel};
+use crate::{config::Config, event::Event, intel, sinks, sources::kernel};
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,9 @@ pub struct Stream {
     pub images: usize,
     /// Behaviours that were learned of them.
     pub behaviours: usize,
+    /// Threat feeds and warninglists.
+    #[serde(default)]
+    pub feeds: Vec<Feed>,
     /// The rules.
     pub rules: Rules,
     /// Why the configuration that was last read is not in force; `None` where it is.
@@ -112,6 +115,71 @@ pub struct Rules {
     pub ended: Vec<String>,
     /// When the next exception ends.
     pub next_expiry: Option<Timestamp>,
+}
+
+/// A threat feed, or a warninglist.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Feed {
+    /// Its name in the configuration.
+    pub name: String,
+    /// It is a warninglist.
+    pub warninglist: bool,
+    /// How many indicators of it are in force.
+    pub indicators: usize,
+    /// How much memory they take.
+    pub bytes: usize,
+    /// Lines, or objects, of it that could not be read.
+    pub refused: usize,
+    /// When what is in force was written.
+    pub written: Option<Timestamp>,
+    /// Its licence, as configured.
+    pub licence: String,
+    /// Why its file is not in force, or why it is too old.
+    pub trouble: Option<String>,
+}
+
+impl Feed {
+    /// How a feed fares.
+    pub fn of(feed: &intel::Feed) -> Self {
+        let contents = &feed.contents;
+        Self {
+            name: feed.name.to_string(),
+            warninglist: feed.is_warninglist(),
+            indicators: contents.list.len(),
+            bytes: contents.list.bytes(),
+            refused: contents.refused.count,
+            written: contents.written,
+            licence: feed.settings.licence.clone(),
+            trouble: feed.trouble.clone(),
+        }
+    }
+
+    /// The same in a line for people.
+    pub fn line(&self, now: Timestamp) -> String {
+        let Self {
+            indicators, refused, ..
+        } = self;
+        let kind = if self.warninglist {
+            "harmless addresses"
+        } else {
+            "indicators"
+        };
+        let mut line = format!("{indicators} {kind}, {} KiB", self.bytes.div_ceil(1024));
+        if let Some(written) = self.written {
+            let hours = now.duration_since(written).as_hours().max(0);
+            line += &format!(", written {hours} h ago");
+        }
+        if *refused > 0 {
+            line += &format!(", {refused} lines refused");
+        }
+        for more in [
+            Some(&self.licence).filter(|licence| !licence.is_empty()),
+            self.trouble.as_ref(),
+        ] {
+            line += &more.map_or(String::new(), |more| format!("; {more}"));
+        }
+        line
+    }
 }
 
 /// A sink.

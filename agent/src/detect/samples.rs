@@ -14,6 +14,10 @@ use super::{
 use crate::{
     enrich::{Node, Step},
     event::{Event, recorded::event_from_json},
+    intel::{
+        Feed, Intel, formats,
+        settings::{FeedSettings, Format},
+    },
     observed::Observed,
 };
 
@@ -29,8 +33,33 @@ pub struct Sample {
     /// What teaches the baselines first, whether or not a rule matches it.
     #[serde(default)]
     history: Vec<Map<String, Value>>,
+    /// What threat feeds say.
+    #[serde(default)]
+    feed: Vec<SampleFeed>,
     /// What happens, in order; an event without a time happens a second after the one before.
     events: Vec<Map<String, Value>>,
+}
+
+/// A threat feed of a sample.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct SampleFeed {
+    /// Addresses and networks.
+    lists: Vec<String>,
+    /// How sure it is of them.
+    confidence: u8,
+    /// It is a warninglist.
+    warninglist: bool,
+}
+
+impl Default for SampleFeed {
+    fn default() -> Self {
+        Self {
+            lists: Vec::new(),
+            confidence: FeedSettings::default().confidence,
+            warninglist: false,
+        }
+    }
 }
 
 /// How the samples of one file went.
@@ -91,9 +120,11 @@ fn try_sample(sample: Sample, rules: &mut Rules, own: &[Uuid]) -> Result<(), Str
         why,
         matches,
         history,
+        feed,
         events,
     } = sample;
     let mut node = Node::default();
+    node.learn_intel(Arc::new(intel(&feed)?));
     let mut happens = |events: Vec<Map<String, Value>>| {
         let mut fired = false;
         for (second, mut event) in events.into_iter().enumerate() {
@@ -111,6 +142,27 @@ fn try_sample(sample: Sample, rules: &mut Rules, own: &[Uuid]) -> Result<(), Str
         (false, true) => Err(format!("matches, but must not: {why}")),
         _ => Ok(()),
     }
+}
+
+/// The feeds of a sample.
+fn intel(feeds: &[SampleFeed]) -> Result<Intel, String> {
+    let feeds = feeds.iter().enumerate().map(|(number, feed)| {
+        let settings = FeedSettings {
+            confidence: feed.confidence,
+            ..FeedSettings::default()
+        };
+        let contents = formats::read(&settings, &mut feed.lists.join("\n").as_bytes(), None)?;
+        let format = if feed.warninglist {
+            Format::Warninglist
+        } else {
+            Format::Plain
+        };
+        let settings = FeedSettings { format, ..settings };
+        Ok(Arc::new(Feed::new(&format!("feed-{number}"), settings, contents)))
+    });
+    Ok(Intel {
+        feeds: feeds.collect::<Result<_, String>>()?,
+    })
 }
 
 /// What the rules say to an event, of which the node remembers what they want to be remembered.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -12,8 +12,8 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 use super::{
-    Connection, Credentials, Event, Exec, Execution, Findings, Kind, ListenAddress, Listener, LogSource, Owner,
-    ProcessKey, Protocol,
+    Connection, Credentials, DnsMessage, Event, Exec, Execution, Findings, Kind, ListenAddress, Listener, LogSource,
+    Owner, ProcessKey, Protocol,
 };
 use crate::{enrich::container::is_container_id, observed::Observed};
 
@@ -28,7 +28,8 @@ pub fn event_from_json(mut fields: Map<String, Value>) -> Result<Event> {
         LogSource::ProcessCreation => recorded.exec(time),
         LogSource::NetworkConnection => recorded.connection(),
         LogSource::NetworkListen => recorded.listener(),
-        LogSource::DnsQuery | LogSource::Container | LogSource::Webserver | LogSource::Health => None,
+        LogSource::DnsQuery => Some(recorded.dns()),
+        LogSource::Container | LogSource::Webserver | LogSource::Health => None,
     };
     Ok(Event {
         time,
@@ -160,6 +161,23 @@ impl Fields<'_> {
             destination: self.endpoint("DestinationIp", "DestinationPort")?,
         };
         Some(Kind::Connection(Box::new(connection)))
+    }
+
+    fn dns(&self) -> Kind {
+        let addresses = self.0.get("dns.addresses").and_then(Value::as_array);
+        let addresses = addresses
+            .into_iter()
+            .flatten()
+            .filter_map(|ip| ip.as_str()?.parse().ok());
+        let server = (Ipv4Addr::UNSPECIFIED, 53).into();
+        Kind::Dns(Box::new(DnsMessage {
+            owner: self.owner(),
+            server,
+            name: self.text("QueryName").into(),
+            record_type: self.text("QueryType").into(),
+            addresses: addresses.collect(),
+            answer: self.0.get("dns.answer") == Some(&Value::Bool(true)),
+        }))
     }
 
     fn listener(&self) -> Option<Kind> {

@@ -205,6 +205,7 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
         | Kind::ToldExec(_)
         | Kind::OwnContainer(_)
         | Kind::Users(_)
+        | Kind::Intel(_)
         | Kind::Again(_)
         | Kind::Looked(_)
         | Kind::KubernetesServer(_)

@@ -118,6 +118,7 @@ impl Display for What<'_> {
             | Kind::ToldExec(_)
             | Kind::OwnContainer(_)
             | Kind::Users(_)
+            | Kind::Intel(_)
             | Kind::Again(_)
             | Kind::Looked(_)
             | Kind::KubernetesServer(_)

@@ -19,17 +19,19 @@ use crate::{
         Config,
         layers::{Layers, Problem, Problems},
     },
+    intel::settings::Feeds,
 };
 
 /// How long the files must be still before they are read.
 const QUIET: Duration = Duration::from_millis(300);
 
 /// Watches the configuration until nobody listens any more. What is new in it goes to the stream, and the folders of
-/// rules to who watches those.
+/// rules and the feeds to who watches those.
 pub async fn follow(
     layers: Layers,
     mut in_force: Config,
     folders: watch::Sender<Vec<PathBuf>>,
+    feeds: watch::Sender<Feeds>,
     sender: mpsc::Sender<Reloaded>,
 ) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
@@ -62,6 +64,11 @@ pub async fn follow(
                     folders.send_if_modified(|folders| {
                         let differ = *folders != in_force.rules;
                         folders.clone_from(&in_force.rules);
+                        differ
+                    });
+                    feeds.send_if_modified(|feeds| {
+                        let differ = *feeds != in_force.feed;
+                        feeds.clone_from(&in_force.feed);
                         differ
                     });
                     let reloaded = Reloaded::Settings(Box::new(in_force.clone()), Box::new(redactor), now);

@@ -82,7 +82,7 @@ impl SettingsFile<'_> {
         for (key, value) in entries {
             let path = format!("{section}{}", key.get_ref());
             let below = format!("{path}.");
-            let is_section = reading.known.iter().any(|setting| setting.path.starts_with(&below));
+            let is_section = reading.known.iter().any(|setting| setting.is_within(&path));
             let origin = self.origin(&key.span());
             match value.into_inner() {
                 DeValue::Table(table) if is_section => self.take(table, &below, reading),

@@ -65,6 +65,7 @@ impl<'a> Evidence<'a> {
             | Kind::ToldExec(_)
             | Kind::OwnContainer(_)
             | Kind::Users(_)
+            | Kind::Intel(_)
             | Kind::Again(_)
             | Kind::Looked(_)
             | Kind::KubernetesServer(_)

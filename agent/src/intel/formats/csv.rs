@@ -1,0 +1,107 @@
+//! Comma-separated values: Feodo Tracker's and `ThreatFox`'s, and what others write like them.
+//!
+//! A row of names says what the columns are, also where it is a comment, as abuse.ch writes it. Without one, the first
+//! column that holds an address is the indicator.
+
+use std::io::{self, BufRead};
+
+use csv::{ReaderBuilder, StringRecord};
+
+use super::{Own, Reading, network};
+
+/// Names of the column that holds the indicator.
+const INDICATOR: &[&str] = &[
+    "dst_ip",
+    "src_ip",
+    "ip",
+    "ip_address",
+    "ipaddress",
+    "address",
+    "network",
+    "cidr",
+    "ioc_value",
+    "ioc",
+    "indicator",
+    "value",
+];
+/// Of the one that says what kind of indicator it is.
+const KIND: &[&str] = &["ioc_type", "indicator_type", "type"];
+const CONFIDENCE: &[&str] = &["confidence_level", "confidence"];
+/// Of those that say more of it.
+const TAGS: &[&str] = &["malware", "malware_printable", "threat_type", "tags"];
+
+/// What the columns are.
+#[derive(Default)]
+struct Columns {
+    indicator: Option<usize>,
+    kind: Option<usize>,
+    confidence: Option<usize>,
+    tags: Vec<usize>,
+}
+
+pub(super) fn read(input: &mut dyn BufRead, reading: &mut Reading) -> io::Result<()> {
+    let (mut columns, mut row) = (Columns::default(), StringRecord::new());
+    reading.lines(input, |reading, line| {
+        let said = line.trim_start_matches('#').trim();
+        let is_comment = line.starts_with('#');
+        if said.is_empty() || (is_comment && columns.indicator.is_some()) {
+            return;
+        }
+        if let Err(reason) = split(said, &mut row) {
+            return reading.refuse(reason);
+        }
+        match Columns::named(&row) {
+            Some(named) if columns.indicator.is_none() => columns = named,
+            _ if is_comment => {}
+            _ => columns.take(&row, reading),
+        }
+    })
+}
+
+/// The fields of a line. `ThreatFox` puts a space before the quotation mark of a field, where only a comma may stand.
+fn split(line: &str, row: &mut StringRecord) -> csv::Result<bool> {
+    let line = line.replace("\", \"", "\",\"");
+    let mut builder = ReaderBuilder::new();
+    builder.has_headers(false).buffer_capacity(line.len());
+    builder.from_reader(line.as_bytes()).read_record(row)
+}
+
+impl Columns {
+    /// The columns, if this row names them.
+    fn named(row: &StringRecord) -> Option<Self> {
+        let at = |names: &[&str]| row.iter().position(|name| is_one_of(name, names));
+        let tags = row.iter().enumerate().filter(|(_, name)| is_one_of(name, TAGS));
+        Some(Self {
+            indicator: Some(at(INDICATOR)?),
+            kind: at(KIND),
+            confidence: at(CONFIDENCE),
+            tags: tags.map(|(column, _)| column).collect(),
+        })
+    }
+
+    fn take(&self, row: &StringRecord, reading: &mut Reading) {
+        let field = |column: Option<usize>| column.and_then(|column| row.get(column)).unwrap_or_default().trim();
+        if self.kind.is_some() && !field(self.kind).starts_with("ip") {
+            return;
+        }
+        let indicator = match self.indicator {
+            Some(_) => Some(field(self.indicator)),
+            None => row.iter().find(|field| network(field).is_some()),
+        };
+        let Some(indicator) = indicator else {
+            return reading.refuse("no address is in it");
+        };
+        let tags = self.tags.iter().flat_map(|column| field(Some(*column)).split(','));
+        let tags = tags.map(str::trim).filter(|tag| !tag.is_empty() && *tag != "None");
+        let own = Own {
+            confidence: field(self.confidence).parse().ok().filter(|sure| *sure <= 100),
+            expires: None,
+            tags: &tags.map(str::to_owned).collect::<Vec<_>>(),
+        };
+        reading.add(indicator, &own);
+    }
+}
+
+fn is_one_of(name: &str, names: &[&str]) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name.trim()))
+}

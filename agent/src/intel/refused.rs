@@ -1,0 +1,28 @@
+//! What of a feed could not be read: all of it is counted, some of it told.
+
+use std::fmt;
+
+/// So many are told; so much of each.
+const TOLD: usize = 10;
+const LONGEST: usize = 160;
+
+/// Lines, or objects of a JSON document, that could not be read.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// How many.
+    pub count: usize,
+    /// The first of them: the line, where there are lines, and why.
+    pub told: Vec<(Option<usize>, String)>,
+}
+
+impl Refused {
+    /// Notes one.
+    pub fn add(&mut self, line: Option<usize>, reason: impl fmt::Display) {
+        self.count += 1;
+        if self.told.len() < TOLD {
+            let mut reason = reason.to_string();
+            reason.truncate(reason.floor_char_boundary(LONGEST));
+            self.told.push((line, reason));
+        }
+    }
+}
