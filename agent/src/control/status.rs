@@ -164,21 +164,16 @@ impl Feed {
         } else {
             "indicators"
         };
-        let mut line = format!("{indicators} {kind}, {} KiB", self.bytes.div_ceil(1024));
-        if let Some(written) = self.written {
-            let hours = now.duration_since(written).as_hours().max(0);
-            line += &format!(", written {hours} h ago");
-        }
-        if *refused > 0 {
-            line += &format!(", {refused} lines refused");
-        }
-        for more in [
-            Some(&self.licence).filter(|licence| !licence.is_empty()),
-            self.trouble.as_ref(),
-        ] {
-            line += &more.map_or(String::new(), |more| format!("; {more}"));
-        }
-        line
+        let hours = |written| now.duration_since(written).as_hours().max(0);
+        let mut parts = vec![
+            format!("{indicators} {kind}"),
+            format!("{} KiB", self.bytes.div_ceil(1024)),
+        ];
+        parts.extend(self.written.map(|written| format!("written {} h ago", hours(written))));
+        parts.extend((*refused > 0).then(|| format!("{refused} lines refused")));
+        parts.extend(Some(self.licence.clone()).filter(|licence| !licence.is_empty()));
+        parts.extend(self.trouble.clone());
+        parts.join(", ")
     }
 }
 

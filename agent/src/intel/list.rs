@@ -1,9 +1,10 @@
-//! What one feed lists: networks of each length in a sorted column.
+//! What one feed lists: networks in the order of their first addresses, each with the network around it.
 //!
-//! A column rather than a trie: 20 bytes an indicator whatever its family, written once and then only read. A feed has
-//! few lengths, and a search in each that it has costs less than a walk through nodes that lie about in memory.
+//! A sorted column rather than a trie: 28 bytes an indicator whatever its family, written once and then only read, and
+//! one binary search however many lengths of prefixes there are. Networks lie within each other or apart, so whatever
+//! holds an address is the last network that begins before it, or lies around that one.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use rustc_hash::FxHashMap;
 /// What else a feed says of an indicator: the family, the campaign, the kind of threat.
 pub type Tags = Arc<[Box<str>]>;
 
-/// So many indicators may a feed have: 80 MiB.
+/// So many indicators may a feed have: 112 MiB.
 pub const MOST: usize = 4 << 20;
 
 /// So many different sets of tags are kept; what has another one goes without.
@@ -21,14 +22,19 @@ const TAG_SETS: usize = 1 << 14;
 const TAGS: usize = 8;
 const LONGEST_TAG: usize = 64;
 
+/// So many networks lie between two marks.
+const STRIDE: usize = 32;
+
 /// The length of the prefix under which IPv6 has the addresses of IPv4.
 const MAPPED: u8 = 96;
 
 /// The indicators of a feed.
 #[derive(Debug, Default)]
 pub struct List {
-    /// By the length of the prefix, IPv4's as IPv6 has them.
-    networks: BTreeMap<u8, Vec<Entry>>,
+    /// By their first addresses, the wider first; IPv4's as IPv6 has them.
+    networks: Vec<Entry>,
+    /// The first address of every so many networks ([`STRIDE`]): where to search, within the processor's cache.
+    marks: Vec<[u8; 16]>,
     /// What is said of them: mostly of many the same.
     notes: Vec<Note>,
     tags: Vec<Tags>,
@@ -38,8 +44,15 @@ pub struct List {
 struct Entry {
     /// Bytes rather than a number, which would be aligned to 16.
     network: [u8; 16],
+    /// How many bits of it count.
+    length: u8,
     note: u32,
+    /// Where the narrowest network stands that holds this one.
+    around: u32,
 }
+
+/// Nothing is around a network.
+const NOTHING: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Note {
@@ -63,7 +76,7 @@ pub struct Found<'a> {
 impl List {
     /// How many indicators it has.
     pub fn len(&self) -> usize {
-        self.networks.values().map(Vec::len).sum()
+        self.networks.len()
     }
 
     /// Whether it has none.
@@ -74,8 +87,9 @@ impl List {
     /// How much memory they take.
     pub fn bytes(&self) -> usize {
         let tags = self.tags.iter().flat_map(|tags| tags.iter());
-        self.len() * size_of::<Entry>()
-            + self.notes.len() * size_of::<Note>()
+        size_of_val(&*self.networks)
+            + size_of_val(&*self.marks)
+            + size_of_val(&*self.notes)
             + tags.map(|tag| tag.len() + size_of::<Box<str>>()).sum::<usize>()
     }
 
@@ -84,23 +98,30 @@ impl List {
         let ip = ip.to_canonical();
         let shortest = if ip.is_ipv4() { MAPPED } else { 0 };
         let bits = bits(ip);
-        let holding = self.networks.range(shortest..).flat_map(|(length, entries)| {
-            let network = masked(bits, *length);
-            let first = entries.partition_point(|entry| entry.network < network);
-            let same = entries[first..]
-                .iter()
-                .take_while(move |entry| entry.network == network);
-            same.map(move |entry| (*length, self.notes[entry.note as usize]))
-        });
-        let in_force = holding.filter(|(_, note)| at.as_second() < note.expires);
-        // Of equals the last, and the shortest came first.
-        let (length, note) = in_force.max_by_key(|(_, note)| note.confidence)?;
+        let holding = self
+            .around(bits)
+            .filter(|entry| masked(bits, entry.length) == entry.network);
+        let of_family = holding.filter(|entry| entry.length >= shortest);
+        let noted = of_family.map(|entry| (entry.length, self.notes[entry.note as usize]));
+        let in_force = noted.filter(|(_, note)| at.as_second() < note.expires);
+        let (length, note) = in_force.max_by_key(|(length, note)| (note.confidence, *length))?;
         let length = length.saturating_sub(shortest);
         Some(Found {
             indicator: IpNet::new(ip, length).ok()?.trunc(),
             confidence: note.confidence,
             tags: &self.tags[note.tags as usize],
         })
+    }
+
+    /// The last network that begins at that address or before it, and those around it.
+    fn around(&self, bits: u128) -> impl Iterator<Item = &Entry> {
+        let address = bits.to_be_bytes();
+        let mark = self.marks.partition_point(|mark| *mark <= address);
+        let begin = mark.saturating_sub(1) * STRIDE;
+        let near = &self.networks[begin..self.networks.len().min(begin + STRIDE)];
+        let last = near[..near.partition_point(|entry| entry.network <= address)].last();
+        // None stands at `NOTHING`.
+        std::iter::successors(last, |entry| self.networks.get(entry.around as usize))
     }
 }
 
@@ -121,7 +142,6 @@ pub struct Builder {
     list: List,
     notes: FxHashMap<Note, u32>,
     tags: FxHashMap<Tags, u32>,
-    count: usize,
 }
 
 impl Default for Builder {
@@ -135,7 +155,6 @@ impl Default for Builder {
             list,
             notes: FxHashMap::default(),
             tags: FxHashMap::from_iter([(none, 0)]),
-            count: 0,
         }
     }
 }
@@ -146,7 +165,7 @@ impl Builder {
         if network.prefix_len() == 0 {
             return Err("it holds every address");
         }
-        if self.count == MOST {
+        if self.list.networks.len() == MOST {
             return Err("the feed has too many indicators");
         }
         let note = Note {
@@ -163,21 +182,35 @@ impl Builder {
         // IPv4's addresses that are written as IPv6's are the same ones.
         let length = network.prefix_len() + if network.addr().is_ipv4() { MAPPED } else { 0 };
         let network = masked(bits(network.addr()), length);
-        self.list
-            .networks
-            .entry(length)
-            .or_default()
-            .push(Entry { network, note });
-        self.count += 1;
+        self.list.networks.push(Entry {
+            network,
+            length,
+            note,
+            around: NOTHING,
+        });
         Ok(())
     }
 
     /// The list of all that was added.
     pub fn finish(mut self) -> List {
-        for entries in self.list.networks.values_mut() {
-            entries.sort_unstable();
-            entries.dedup();
-            entries.shrink_to_fit();
+        let networks = &mut self.list.networks;
+        networks.sort_unstable();
+        networks.dedup();
+        networks.shrink_to_fit();
+        self.list.marks = networks.iter().step_by(STRIDE).map(|entry| entry.network).collect();
+        let mut open: Vec<u32> = Vec::new();
+        for at in 0..networks.len() {
+            let begins = u128::from_be_bytes(networks[at].network);
+            let holds = |other: &u32| {
+                let other = networks[*other as usize];
+                masked(begins, other.length) == other.network
+            };
+            while open.last().is_some_and(|last| !holds(last)) {
+                open.pop();
+            }
+            networks[at].around = open.last().copied().unwrap_or(NOTHING);
+            // `MOST` fits.
+            open.push(at as u32);
         }
         self.list.notes.shrink_to_fit();
         self.list

@@ -116,9 +116,11 @@ pub fn tidings(intel: &Arc<Intel>, before: &Intel) -> Vec<Event> {
         feed.trouble.is_some() && !before.any(|before| before.name == feed.name && before.trouble == feed.trouble)
     };
     let troubles = intel.feeds.iter().filter(is_new).map(|feed| {
+        let detail = told(feed);
+        warn!("{detail}");
         Kind::Health(Health {
             kind: "feed-stale",
-            detail: told(feed),
+            detail,
         })
     });
     std::iter::once(tiding(intel)).chain(troubles.map(event)).collect()

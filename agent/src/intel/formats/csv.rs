@@ -5,7 +5,7 @@
 
 use std::io::{self, BufRead};
 
-use csv::{ReaderBuilder, StringRecord};
+use csv_core::{ReadRecordResult, Reader};
 
 use super::{Own, Reading, network};
 
@@ -40,15 +40,15 @@ struct Columns {
 }
 
 pub(super) fn read(input: &mut dyn BufRead, reading: &mut Reading) -> io::Result<()> {
-    let (mut columns, mut row) = (Columns::default(), StringRecord::new());
+    let (mut columns, mut row) = (Columns::default(), Row::new());
     reading.lines(input, |reading, line| {
         let said = line.trim_start_matches('#').trim();
         let is_comment = line.starts_with('#');
         if said.is_empty() || (is_comment && columns.indicator.is_some()) {
             return;
         }
-        if let Err(reason) = split(said, &mut row) {
-            return reading.refuse(reason);
+        if !row.read(said) {
+            return reading.refuse("a quotation mark has no other");
         }
         match Columns::named(&row) {
             Some(named) if columns.indicator.is_none() => columns = named,
@@ -58,17 +58,51 @@ pub(super) fn read(input: &mut dyn BufRead, reading: &mut Reading) -> io::Result
     })
 }
 
-/// The fields of a line. `ThreatFox` puts a space before the quotation mark of a field, where only a comma may stand.
-fn split(line: &str, row: &mut StringRecord) -> csv::Result<bool> {
-    let line = line.replace("\", \"", "\",\"");
-    let mut builder = ReaderBuilder::new();
-    builder.has_headers(false).buffer_capacity(line.len());
-    builder.from_reader(line.as_bytes()).read_record(row)
+/// A line and its fields; the parser and its room serve all lines.
+struct Row {
+    parser: Reader,
+    text: Vec<u8>,
+    /// Where each field ends.
+    ends: Vec<usize>,
+}
+
+impl Row {
+    fn new() -> Self {
+        Self {
+            // Its default is another, which knows no commas.
+            parser: Reader::new(),
+            text: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// Reads a line; whether it is a whole one. `ThreatFox` puts a space before the quotation mark of a field, where only
+    /// a comma may stand.
+    fn read(&mut self, line: &str) -> bool {
+        let line = line.replace("\", \"", "\",\"") + "\n";
+        self.parser.reset();
+        self.text.resize(line.len(), 0);
+        self.ends.resize(line.len(), 0);
+        let (result, _, _, fields) = self.parser.read_record(line.as_bytes(), &mut self.text, &mut self.ends);
+        self.ends.truncate(fields);
+        matches!(result, ReadRecordResult::Record)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.ends.len()).filter_map(|column| self.get(column))
+    }
+
+    fn get(&self, column: usize) -> Option<&str> {
+        let start = column
+            .checked_sub(1)
+            .map_or(Some(0), |before| self.ends.get(before).copied())?;
+        str::from_utf8(self.text.get(start..*self.ends.get(column)?)?).ok()
+    }
 }
 
 impl Columns {
     /// The columns, if this row names them.
-    fn named(row: &StringRecord) -> Option<Self> {
+    fn named(row: &Row) -> Option<Self> {
         let at = |names: &[&str]| row.iter().position(|name| is_one_of(name, names));
         let tags = row.iter().enumerate().filter(|(_, name)| is_one_of(name, TAGS));
         Some(Self {
@@ -79,7 +113,7 @@ impl Columns {
         })
     }
 
-    fn take(&self, row: &StringRecord, reading: &mut Reading) {
+    fn take(&self, row: &Row, reading: &mut Reading) {
         let field = |column: Option<usize>| column.and_then(|column| row.get(column)).unwrap_or_default().trim();
         if self.kind.is_some() && !field(self.kind).starts_with("ip") {
             return;

@@ -1,4 +1,4 @@
-//! An address or a network a line, whatever follows it: the lists of FireHOL, Spamhaus and ipsum, which counts lists
+//! An address or a network a line, whatever follows it: the lists of `FireHOL`, Spamhaus and ipsum, which counts lists
 //! behind the address.
 
 use super::{Own, Reading};

@@ -63,7 +63,7 @@ fn plain_lists() {
 #[test]
 fn a_line_that_is_no_text_or_too_long_is_refused() {
     let mut text = b"192.0.2.1\n\xff\xfe\n".to_vec();
-    text.extend([b'1'; 1 << 17]);
+    text.extend(vec![b'1'; 1 << 17]);
     text.extend(b"\n192.0.2.2\n");
     let Contents { list, refused, .. } = read(&FeedSettings::default(), &mut &*text, None).unwrap();
     assert_eq!((list.len(), refused.count), (2, 2));
