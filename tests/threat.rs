@@ -17,6 +17,7 @@ use crate::{
     fixtures,
     network::{address, in_own_network, resolve, text},
     ocsf::{brief, container_id, fact, level, rule, title},
+    replay::{Replay, replay},
     tocsin::{PATIENCE, Tocsin},
 };
 
@@ -278,19 +279,8 @@ fn recorded_events_are_replayed_against_a_feed() {
     fs::write(path("events"), [connection, answer].concat()).unwrap();
     fs::write(path("feed"), "64.225.45.0/24\n").unwrap();
     let replay = |arguments: &[&str]| {
-        let mut command = Tocsin::command();
-        command.args([
-            "replay",
-            "--source",
-            "events",
-            "--config",
-            "/dev/null",
-            "--format",
-            "ocsf",
-        ]);
-        let output = command.args(arguments).arg(path("events")).output().unwrap();
-        let alerts = String::from_utf8(output.stdout).unwrap();
-        (output.status.code(), alerts.matches(TITLE).count() > 0)
+        let Replay { status, alerts, .. } = replay(&path("events"), arguments);
+        (status.code(), alerts.iter().any(|alert| title(alert) == TITLE))
     };
     let feed = path("feed");
     assert_eq!(

@@ -30,17 +30,20 @@ pub fn path(path: &str) -> PathBuf {
     root().join(path.trim_start_matches('/'))
 }
 
-/// Where that socket is for us: at its own path, if somebody mounted it there, or below the node's root.
+/// Where that socket is for us: at its own path, if somebody mounted it there, or below the node's root, also before
+/// whoever serves it has started.
 pub fn socket(socket: &Path) -> PathBuf {
+    socket_below(root(), socket)
+}
+
+fn socket_below(root: &Path, socket: &Path) -> PathBuf {
+    if root == Path::new("/") || socket.exists() {
+        return socket.to_owned();
+    }
     // `/var/run` is a link to `/run`, which would lead into the container's own.
     let below = socket.strip_prefix("/var/run").map(|rest| Path::new("/run").join(rest));
     let below = below.as_deref().unwrap_or(socket);
-    let on_node = root().join(below.strip_prefix("/").unwrap_or(below));
-    if socket.exists() || !on_node.exists() {
-        socket.to_owned()
-    } else {
-        on_node
-    }
+    root.join(below.strip_prefix("/").unwrap_or(below))
 }
 
 #[cfg(test)]
@@ -58,5 +61,31 @@ mod tests {
         check(true, &["/host", "/proc/1/root"], "/host");
         check(true, &["/proc/1/root"], "/proc/1/root");
         check(true, &[], "/");
+    }
+
+    #[test]
+    fn a_socket_is_looked_for_on_the_node_unless_it_was_mounted() {
+        let mounted = tempfile::NamedTempFile::new().unwrap();
+        let mounted = mounted.path();
+        for (root, socket, expected) in [
+            (
+                "/",
+                Path::new("/var/run/docker.sock"),
+                Path::new("/var/run/docker.sock"),
+            ),
+            (
+                "/host",
+                Path::new("/var/run/docker.sock"),
+                Path::new("/host/run/docker.sock"),
+            ),
+            (
+                "/host",
+                Path::new("/srv/docker.sock"),
+                Path::new("/host/srv/docker.sock"),
+            ),
+            ("/host", mounted, mounted),
+        ] {
+            assert_eq!(socket_below(Path::new(root), socket), expected, "{root} {socket:?}");
+        }
     }
 }

@@ -46,7 +46,7 @@ impl Stage {
     pub(super) fn set() -> Option<Self> {
         let (kubectl, registry) = (fixtures::require("kubectl")?, fixtures::require("registry")?);
         let (host, dockerd) = (WebHost::start()?, Dockerd::start()?);
-        host.run("mkdir -p /mnt && mkdir -m 777 /opt/work && echo root:x:1:::::: >/etc/shadow");
+        host.run("mkdir -p /mnt && mkdir -m 777 /opt/tools && echo root:x:1:::::: >/etc/shadow");
         host.write("/srv/www/ws.php", PAGE);
         host.start_php_fpm("/usr/sbin/php-fpm8.2", "/run/php.sock");
         host.start_nginx("/run/php.sock");

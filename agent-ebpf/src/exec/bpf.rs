@@ -273,11 +273,7 @@ fn fill_paths(record: &mut ExecRecord, texts: &mut Texts, task: Address, mm: Add
     let fs = pointer(task, fields::task_fs());
     let root = Place::at(fs + u64::from(fields::fs_root()));
     let start = texts.position();
-    record.flags |= match texts.push_path(place_of(file), root) {
-        End::Root => 0,
-        End::Nameless => EXE_NAMELESS,
-        End::Cut => EXE_CUT,
-    };
+    record.flags |= flag_of(texts.push_path(place_of(file), root), EXE_NAMELESS, EXE_CUT);
     record.exe_length = texts.position() - start;
     record.stdin_length = 0;
     // Few programs have a file as their input, so that few pay for this walk. It comes before that of the working
@@ -299,11 +295,7 @@ fn fill_stdin_path(record: &mut ExecRecord, texts: &mut Texts, task: Address, ro
         record.flags |= STDIN_DELETED;
     }
     let start = texts.position();
-    record.flags |= match texts.push_path(place_of(file), root) {
-        End::Root => 0,
-        End::Nameless => STDIN_NAMELESS,
-        End::Cut => STDIN_CUT,
-    };
+    record.flags |= flag_of(texts.push_path(place_of(file), root), STDIN_NAMELESS, STDIN_CUT);
     record.stdin_length = texts.position() - start;
 }
 
@@ -314,6 +306,15 @@ fn open_files(task: Address) -> Address {
         pointer(pointer(task, fields::task_files()), fields::files_fdt()),
         fields::fdtable_fd(),
     )
+}
+
+#[inline(always)]
+fn flag_of(end: End, nameless: u32, cut: u32) -> u32 {
+    match end {
+        End::Root => 0,
+        End::Nameless => nameless,
+        End::Cut => cut,
+    }
 }
 
 #[inline(always)]

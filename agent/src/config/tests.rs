@@ -341,9 +341,12 @@ fn feeds_have_names_of_their_own() {
         ),
         (
             "[feed.c2]\nformat = 'xml'\n",
-            "feed.c2.format: xml is no format of a feed",
+            "feed.c2.format: unknown variant `xml`, expected one of `auto`, `plain`, `csv`,",
         ),
-        ("[feed.c2]\ndirection = 'up'\n", "feed.c2.direction: up is no direction"),
+        (
+            "[feed.c2]\ndirection = 'up'\n",
+            "feed.c2.direction: unknown variant `up`, expected one of `outbound`, `inbound`, `both`",
+        ),
         ("[feed.'c 2']\npath = '/c2'\n", "c 2 is no name of a feed"),
         ("feed = 3\n", "this is a section"),
     ] {

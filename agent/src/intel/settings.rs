@@ -1,6 +1,6 @@
 //! The sections `[feed.NAME]` of the configuration.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use documented::{Documented, DocumentedFields};
 use jiff::SignedDuration;
@@ -20,13 +20,11 @@ pub struct FeedSettings {
     pub path: PathBuf,
     /// What the file is: plain (an address or network a line), csv, stix, misp, kunai, or auto to tell these by the file;
     /// warninglist: MISP's lists of what a feed must not turn into alerts.
-    #[serde(with = "values::text")]
     pub format: Format,
     /// How sure the feed is of what it lists, from 0 to 100, where it does not say so itself.
     #[serde(deserialize_with = "values::within::<0, 100, _, _>")]
     pub confidence: u8,
     /// Which connections with these addresses are suspicious: outbound, inbound or both.
-    #[serde(with = "values::text")]
     pub direction: Direction,
     /// The licence under which the feed may be used: `tocsin status` shows it.
     pub licence: String,
@@ -64,7 +62,8 @@ pub fn feeds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Feeds, D::Err
 }
 
 /// What a feed's file is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// One of the next five, by what it begins with. Never a warninglist: no feed shall silence another.
     #[default]
@@ -83,32 +82,9 @@ pub enum Format {
     Warninglist,
 }
 
-impl Format {
-    const ALL: [Self; 7] = [
-        Self::Auto,
-        Self::Plain,
-        Self::Csv,
-        Self::Stix,
-        Self::Misp,
-        Self::Kunai,
-        Self::Warninglist,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Plain => "plain",
-            Self::Csv => "csv",
-            Self::Stix => "stix",
-            Self::Misp => "misp",
-            Self::Kunai => "kunai",
-            Self::Warninglist => "warninglist",
-        }
-    }
-}
-
 /// Which way a connection goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// This side opens it.
     Outbound,
@@ -117,47 +93,4 @@ pub enum Direction {
     /// Either.
     #[default]
     Both,
-}
-
-impl Direction {
-    const ALL: [Self; 3] = [Self::Outbound, Self::Inbound, Self::Both];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Outbound => "outbound",
-            Self::Inbound => "inbound",
-            Self::Both => "both",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let names = || Self::ALL.map(Self::name).join(", ");
-        let known = Self::ALL.into_iter().find(|format| format.name() == name);
-        known.ok_or_else(|| format!("{name} is no format of a feed: {}", names()))
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
-    }
-}
-
-impl FromStr for Direction {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|direction| direction.name() == name);
-        known.ok_or_else(|| format!("{name} is no direction: outbound, inbound, both"))
-    }
 }

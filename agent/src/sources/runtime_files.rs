@@ -39,21 +39,34 @@ pub struct Question {
 /// A larger file is not read: the runtimes write some tens of kilobytes.
 const LARGEST: u64 = 4 << 20;
 
+/// So many folders of runtimes' data are remembered. A node has one or two.
+const FOLDERS: usize = 8;
+
 /// Answers questions until nobody asks or listens. An answer is a [`ContainerAction::Describe`], also where nothing is
 /// found: events wait for it.
 pub async fn run(mut questions: Receiver<Question>, events: Sender<Vec<Event>>) {
+    // Where runtimes keep their data: of a container that has ended already nothing leads there.
+    let mut known: Arc<[PathBuf]> = Arc::default();
     while let Some(question) = questions.recv().await {
         let nothing = bare(&question);
-        let answer = tokio::task::spawn_blocking(move || look(&question, node::root())).await;
-        let container = answer.ok().flatten().unwrap_or(nothing);
+        let folders = Arc::clone(&known);
+        let answer = tokio::task::spawn_blocking(move || look(&question, node::root(), &folders)).await;
+        let (container, folder) = answer.ok().flatten().unwrap_or((nothing, None));
+        if let Some(folder) = folder
+            && !known.contains(&folder)
+            && known.len() < FOLDERS
+        {
+            known = known.iter().cloned().chain([folder]).collect();
+        }
         if events.send(vec![describe(container)]).await.is_err() {
             return;
         }
     }
 }
 
-/// What the files below `node` (the root folder, outside tests) say of that container.
-fn look(question: &Question, node: &Path) -> Option<Container> {
+/// What the files below `node` (the root folder, outside tests) say of that container, and the folder of its runtime's data
+/// if that told; it may be one that is `known`.
+fn look(question: &Question, node: &Path, known: &[PathBuf]) -> Option<(Container, Option<PathBuf>)> {
     let Question { id, runtime: _, pid } = question;
     if !is_container_id(id) {
         return None;
@@ -67,15 +80,12 @@ fn look(question: &Question, node: &Path) -> Option<Container> {
 
     let mut container = bare(question);
     let rootfs = spec.as_ref().map(|spec| PathBuf::from(spec.rootfs()));
-    let mut found = spec.is_some_and(|spec| spec.describe(&mut container));
-    for folder in data_folders(rootfs.as_deref()) {
-        let folder = inside(root, &folder);
-        if dockerd::describe(&folder, &mut container) || storage::describe(&folder, &mut container) {
-            found = true;
-            break;
-        }
-    }
-    found.then_some(container)
+    let specified = spec.is_some_and(|spec| spec.describe(&mut container));
+    let folder = data_folders(rootfs.as_deref(), known).find(|folder| {
+        let folder = inside(root, folder);
+        dockerd::describe(&folder, &mut container) || storage::describe(&folder, &mut container)
+    });
+    (specified || folder.is_some()).then_some((container, folder))
 }
 
 /// What is known before anybody has looked.
@@ -104,11 +114,12 @@ fn usual_bundles(root: &Path, id: &str) -> Vec<PathBuf> {
     bundles
 }
 
-/// Folders that may hold a runtime's data: those above the container's own root, then the usual ones.
-fn data_folders(rootfs: Option<&Path>) -> Vec<PathBuf> {
-    let above = rootfs.into_iter().flat_map(Path::ancestors).skip(1).map(Path::to_owned);
-    let usual = ["/var/lib/docker", "/var/lib/containers/storage"].map(PathBuf::from);
-    above.chain(usual).collect()
+/// Folders that may hold a runtime's data: those above the container's own root, then the known and the usual ones.
+fn data_folders<'a>(rootfs: Option<&'a Path>, known: &'a [PathBuf]) -> impl Iterator<Item = PathBuf> + 'a {
+    let above = rootfs.into_iter().flat_map(Path::ancestors).skip(1);
+    let usual = ["/var/lib/docker", "/var/lib/containers/storage"].map(Path::new);
+    let folders = above.chain(known.iter().map(PathBuf::as_path)).chain(usual);
+    folders.map(Path::to_owned)
 }
 
 /// An absolute path as seen from outside of a root folder.

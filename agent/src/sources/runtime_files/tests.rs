@@ -40,12 +40,17 @@ impl Node {
     }
 
     fn look(&self, pid: u32) -> Option<Container> {
+        Some(self.look_with(pid, &[])?.0)
+    }
+
+    /// What is found where these folders of data are known, and the folder that told.
+    fn look_with(&self, pid: u32, known: &[PathBuf]) -> Option<(Container, Option<PathBuf>)> {
         let question = Question {
             id: ID.into(),
             runtime: "".into(),
             pid,
         };
-        look(&question, self.0.path())
+        look(&question, self.0.path(), known)
     }
 }
 
@@ -130,6 +135,24 @@ fn dockers_own_record_is_found_through_the_root_folder_of_the_container() {
 }
 
 #[test]
+fn where_a_container_that_has_ended_is_told_of_is_remembered() {
+    let node = Node::new();
+    let bundle = "run/containerd/io.containerd.runtime.v2.task/moby/ID/config.json";
+    node.write(bundle, spec("/data/docker/overlay2/5f/merged", &json!({})));
+    let record = json!({"Name": "/web", "Config": {"Image": "nginx:1.27"}}).to_string();
+    node.write("data/docker/containers/ID/config.v2.json", record);
+    let data = PathBuf::from("/data/docker");
+    assert_eq!(node.look_with(0, &[]).unwrap().1.as_ref(), Some(&data));
+    fs::remove_file(node.0.path().join(bundle.replace("ID", ID))).unwrap();
+    assert_eq!(summary(node.look(0)), "nothing");
+    let (container, folder) = node.look_with(0, &[PathBuf::from("/elsewhere"), data.clone()]).unwrap();
+    assert_eq!(
+        (summary(Some(container)).as_str(), folder),
+        ("web nginx:1.27 docker", Some(data))
+    );
+}
+
+#[test]
 fn podmans_storage_is_found_through_conmon() {
     let node = Node::new();
     let bundle = "srv/storage/overlay-containers/ID/userdata";
@@ -180,5 +203,5 @@ fn what_cannot_be_read_is_passed_over() {
         runtime: "".into(),
         pid: 0,
     };
-    assert!(look(&question, Path::new("/")).is_none());
+    assert!(look(&question, Path::new("/"), &[]).is_none());
 }
