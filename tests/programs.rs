@@ -25,7 +25,9 @@ impl Dropped {
     /// A copy in a new folder of this one, such as `/tmp`.
     pub(crate) fn new(parent: &str) -> Self {
         let folder = tempfile::tempdir_in(parent).unwrap();
-        fs::copy("/bin/true", folder.path().join("true")).unwrap();
+        // By another process: a child that another thread starts at this moment would inherit the descriptor that writes,
+        // and nothing can be run while it is open.
+        run(Path::new("/bin/cp"), &["/bin/true", folder.path().to_str().unwrap()]);
         Self { folder }
     }
 
