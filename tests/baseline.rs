@@ -24,7 +24,7 @@ const TITLE: &str = "Suspicious request to Kubernetes API";
 
 /// An image is learned for so long; one sighting is enough, and all is written down each second.
 const CONFIGURATION: &str = "[baseline]\nlearning = '25s'\nminutes = 1\nkeep-every = '1s'\n";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Name, program, the program that it is a copy of, and how it asks the API.
 #[rustfmt::skip] // a table
@@ -50,7 +50,7 @@ fn operators_that_always_ask_the_api_are_learned() {
     let agent = state.start_agent(&dockerd);
     let operators: Vec<_> = OPERATORS
         .iter()
-        .map(|(name, _, _, asks)| operate(&dockerd, name, &images.name(name), asks))
+        .map(|(name, _, _, asks)| operate(&dockerd, name, &image(name), asks))
         .collect();
     let silent = |agent: &Tocsin| {
         let alerts = agent.alerts_after_quiet();
@@ -284,21 +284,21 @@ impl<'a> Images<'a> {
         images
     }
 
-    fn name(&self, name: &str) -> String {
-        format!("tocsin/{name}:1")
-    }
-
     /// The same name for something else.
     fn rebuild(&self, name: &str) -> String {
         self.commit(name, "2");
-        self.name(name)
+        image(name)
     }
 
     fn commit(&self, name: &str, build: &str) {
         let label = format!("LABEL operator={name} build={build}");
         self.dockerd
-            .docker_ok(&["commit", "--change", &label, &self.container, &self.name(name)]);
+            .docker_ok(&["commit", "--change", &label, &self.container, &image(name)]);
     }
+}
+
+fn image(name: &str) -> String {
+    format!("tocsin/{name}:1")
 }
 
 /// A static program that connects to the API, and nothing else.

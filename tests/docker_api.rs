@@ -340,7 +340,7 @@ fn daemons(certificates: &Certificates) -> Option<[Dockerd; 5]> {
     });
     // Since 20.10 `--tls` alone means `--tlsverify`, too.
     let mut unverified = certificates.daemon_arguments();
-    unverified[0] = "--tlsverify=false".to_owned();
+    "--tlsverify=false".clone_into(&mut unverified[0]);
     let arguments = |arguments: Vec<String>| Setup {
         arguments,
         ..Setup::default()

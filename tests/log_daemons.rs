@@ -1,6 +1,6 @@
 //! The node's log daemons: rsyslog over its socket, TCP and TLS, and the systemd journal.
 
-use std::{fs, path::PathBuf};
+use std::{fmt::Write as _, fs, path::PathBuf};
 
 use serde_json::{Value, json};
 
@@ -96,15 +96,14 @@ fn check_message(message: &Value, id: &str, form: &str) {
     assert_eq!(data["alert.id"], id, "{message}");
     assert_eq!(data["rule.title"], "Test alert");
     assert_eq!(data["health.kind"], "selftest");
-    match form {
-        "" => assert_eq!(
+    if form.is_empty() {
+        assert_eq!(
             field("msg").trim_start(),
             "Test alert: asked for by tocsin selftest: nothing has happened"
-        ),
-        _ => {
-            let alert: Value = serde_json::from_str(field("msg")).unwrap();
-            assert_eq!(text(&alert, "/finding_info/uid"), id);
-        }
+        )
+    } else {
+        let alert: Value = serde_json::from_str(field("msg")).unwrap();
+        assert_eq!(text(&alert, "/finding_info/uid"), id);
     }
 }
 
@@ -179,10 +178,10 @@ fn selftest(logging: &Logging, address: &str, files: &[(&str, &PathBuf)], form: 
 fn configuration(logging: &Logging, address: &str, files: &[(&str, &PathBuf)], form: &str) -> PathBuf {
     let mut settings = format!("[output.syslog]\naddress = '{address}'\nfacility = 'authpriv'\n");
     for (name, file) in files {
-        settings += &format!("{name} = '{}'\n", file.display());
+        writeln!(settings, "{name} = '{}'", file.display()).unwrap();
     }
     if !form.is_empty() {
-        settings += &format!("format = '{form}'\n");
+        writeln!(settings, "format = '{form}'").unwrap();
     }
     let path = logging.path("tocsin.toml");
     fs::write(&path, settings).unwrap();

@@ -45,7 +45,7 @@ fn a_long_working_directory_displaces_nothing() {
     // The same program by a path of a thousand bytes.
     let roundabout = PathBuf::from(format!("{}{}", "/.".repeat(450), dropped.text()));
     deep_below(folder.path(), &"d".repeat(255), 63, || {
-        run(&roundabout, &[&marker, &filler])
+        run(&roundabout, &[&marker, &filler]);
     });
     let event = agent.wait_for_event(&marker, of_marker(&marker));
     assert_eq!(event["Image"], dropped.text());

@@ -1,13 +1,15 @@
-//! dockerd goes away and comes back while the agent runs.
+//! dockerd goes away and comes back while the agent runs, and the agent ends.
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::{
     deadline::wait_for,
     dockerd::Dockerd,
-    ocsf::{brief, container_id, container_name, fact, image},
+    ocsf::{brief, container_id, container_name, exe, fact, image, title},
+    programs::run_deleted,
     runc::{Bundle, Users},
     tocsin::Tocsin,
 };
@@ -50,6 +52,35 @@ fn containers_have_names_again_when_dockerd_is_back() {
         brief(&after)
     );
     assert!(agent.stop().0.success());
+}
+
+#[test]
+fn what_was_seen_before_the_end_is_judged() {
+    let agent = Tocsin::start(&["--dedup", "0"]);
+    let programs: Vec<String> = (0..100).map(|_| run_deleted("/dev/shm")).collect();
+    let (status, alerts) = agent.stop();
+    assert!(status.success());
+    let seen: Vec<&str> = alerts.iter().map(exe).collect();
+    for program in &programs {
+        assert!(seen.contains(&&**program), "{} of {}", seen.len(), programs.len());
+    }
+}
+
+#[test]
+fn what_waits_for_dockerd_at_the_end_is_judged_without() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    let agent = Tocsin::start(&["--docker-socket", &dockerd.socket()]);
+    let pid = Pid::from_raw(dockerd.pid().cast_signed()).unwrap();
+    let bundle = Bundle::new(&dockerd, Users::OfTheNode, &["true"]);
+    kill_process(pid, Signal::STOP).unwrap();
+    bundle.run(&dockerd);
+    let (status, alerts) = agent.stop();
+    kill_process(pid, Signal::CONT).unwrap();
+    assert!(status.success());
+    let about = alerts
+        .iter()
+        .find(|alert| title(alert) == TITLE && container_id(alert) == bundle.id);
+    assert!(about.is_some(), "{alerts:#?}");
 }
 
 fn wait_for_log(agent: &Tocsin, text: &str) {

@@ -13,6 +13,8 @@ use crate::{
 
 /// A debug build on a busy machine; what a scan may take is measured by the bench.
 const LIMIT: Duration = Duration::from_secs(20);
+/// Whether an alert is the one that is looked for.
+type Test<'a> = &'a dyn Fn(&Value) -> bool;
 /// What a page was told to run, and still does.
 const WEB_SHELL: &str = "sleep 1000; id; : left behind";
 
@@ -55,7 +57,7 @@ fn a_scan_finds_all_that_was_left_behind() {
     assert!(took < LIMIT, "a scan took {took:?}");
 
     let alerts: Vec<Value> = String::from_utf8(output.stdout).unwrap().lines().map(parse).collect();
-    let expected: [(&str, &dyn Fn(&Value) -> bool); 5] = [
+    let expected: [(&str, Test); 5] = [
         ("Privileged Container Detected", &|alert| {
             container_id(alert) == privileged
         }),

@@ -1,6 +1,7 @@
 //! The webhook: down, slow, refusing, with a certificate that nobody signed.
 
 use std::{
+    fmt::Write as _,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -128,7 +129,7 @@ fn a_queue_that_is_full_is_an_alert_while_the_webhook_is_down() {
         &folder,
         &format!("url = 'http://{address}/in'\nqueue = 4\nmin-level = 'high'\n"),
     );
-    let provoked: Vec<_> = (0..8).map(|_| run_deleted("/dev/shm")).collect();
+    let programs: Vec<_> = (0..8).map(|_| run_deleted("/dev/shm")).collect();
     let lost = agent.wait_for_alert("Alerts were lost", |_| true);
     let detail = fact(&lost, "health.detail").as_str().unwrap();
     assert!(
@@ -136,7 +137,7 @@ fn a_queue_that_is_full_is_an_alert_while_the_webhook_is_down() {
         "{detail}"
     );
     let receiver = Receiver::start(address, |_, _| Answer::Status(200));
-    let last = provoked.last().unwrap();
+    let last = programs.last().unwrap();
     wait_for("the last alert at the webhook", PATIENCE, || {
         receiver
             .posted()
@@ -162,7 +163,7 @@ fn a_webhook_is_believed_by_its_certificate() {
     let check = |receiver: &Receiver, files: &[(&str, &PathBuf)]| {
         let mut settings = format!("url = 'https://{}/in'\nformat = 'falco'\n", receiver.address);
         for (name, file) in files {
-            settings += &format!("{name} = '{}'\n", file.display());
+            writeln!(settings, "{name} = '{}'", file.display()).unwrap();
         }
         let output = Tocsin::command()
             .args(["selftest", "--config"])

@@ -1,17 +1,12 @@
 //! Puts the parts together: sources, the stream, the log of alerts and who reads it.
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-    thread,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::JoinHandle,
 };
 use tracing::{info, warn};
@@ -24,7 +19,7 @@ use crate::{
     sources::{
         self, baseline,
         docker::{self, DockerConfig},
-        kernel::{Clock, Decoder, Kernel, Reader, SensorState},
+        kernel::{Clock, Decoder, Kernel, Reader, Reading, SensorState},
         kubeconfig,
         looks::Asker,
         procfs, runtime_files, users,
@@ -37,6 +32,9 @@ const PASSWD: &str = "/etc/passwd";
 
 /// Questions that may wait for a helper.
 const QUESTIONS: usize = 256;
+
+/// How long what is on its way at the end may take: longer than an event waits for its container's facts.
+pub const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// The channels to the helpers that look at things for the stream.
 pub struct Helpers {
@@ -140,20 +138,15 @@ impl Sensors {
     }
 
     /// Looks at what already stands and starts to read. The sensors are attached by now, so that nothing falls between.
-    pub fn start(
-        self,
-        events: &sources::Sender,
-        stop: Arc<AtomicBool>,
-        counters: Arc<KernelCounters>,
-    ) -> Result<Started> {
+    pub fn start(self, events: &sources::Sender, counters: Arc<KernelCounters>) -> Result<Started> {
         let mut first = self.sensors_off();
         let mut decoder = Decoder::new(Clock::now());
         let mut reader = self.kernel.into_reader()?;
         let (standing, meanwhile) = look_around(&mut reader, &mut decoder)?;
         first.extend(procfs::without_seen(standing, &meanwhile));
         first.extend(meanwhile);
-        let blind = reader.spawn(decoder, events.clone(), stop, counters)?;
-        Ok(Started { first, blind })
+        let reading = reader.spawn(decoder, events.clone(), counters)?;
+        Ok(Started { first, reading })
     }
 
     fn sensors_off(&self) -> Vec<Event> {
@@ -180,8 +173,8 @@ impl Sensors {
 pub struct Started {
     /// The sensors that are off, what stands, and what happened while that was looked at.
     pub first: Vec<Event>,
-    /// Resolves with the reason if the kernel's events can no longer be read.
-    pub blind: oneshot::Receiver<String>,
+    /// Who reads what happens from now on.
+    pub reading: Reading,
 }
 
 /// Reads `/proc` on a thread of its own, and the ring meanwhile: on a large node it would fill.

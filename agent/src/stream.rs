@@ -107,7 +107,7 @@ impl Stream {
     }
 
     /// Carries events until every source has ended, and takes up new rules between two events.
-    pub async fn run(&mut self, mut events: mpsc::Receiver<Vec<Event>>, mut rules: mpsc::Receiver<Reloaded>) {
+    pub async fn run(&mut self, events: &mut mpsc::Receiver<Vec<Event>>, mut rules: mpsc::Receiver<Reloaded>) {
         let mut updates = tokio::time::interval(UPDATES);
         updates.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut asked = self.asked.take();
@@ -138,8 +138,32 @@ impl Stream {
                 _ = updates.tick() => self.send_updates(),
             }
         }
-        // Nobody will tell more of what still waits.
-        self.release_overdue(Instant::now() + Duration::from_hours(1));
+        self.release_all();
+    }
+
+    /// Carries what is on its way when the agent shall end: what comes until the kernel's events are all `sent`, and what
+    /// waits for its container's facts or for an answer, at most that long.
+    pub async fn run_out(&mut self, events: &mut mpsc::Receiver<Vec<Event>>, sent: impl Future, most: Duration) {
+        let end = Instant::now() + most;
+        let mut sent = std::pin::pin!(sent);
+        let mut more = true;
+        self.judge_standing();
+        while (more || self.is_waiting()) && Instant::now() < end {
+            let deadline = self.entrance.next_deadline().map_or(end, |next| next.min(end));
+            tokio::select! {
+                biased;
+                Some(batch) = events.recv() => {
+                    self.carry(batch);
+                    tokio::task::yield_now().await;
+                }
+                _ = &mut sent, if more => more = false,
+                () = tokio::time::sleep_until(deadline.into()) => self.release_overdue(Instant::now()),
+            }
+        }
+        while let Ok(batch) = events.try_recv() {
+            self.carry(batch);
+        }
+        self.release_all();
     }
 
     /// Carries these events as far as they can go now.
@@ -278,6 +302,11 @@ impl Stream {
         self.entrance.overdue(now, &mut self.ready);
         self.finish_ready();
         self.judge_standing();
+    }
+
+    /// Lets go on what still waits, of which nobody will tell more.
+    fn release_all(&mut self) {
+        self.release_overdue(Instant::now() + Duration::from_hours(1));
     }
 
     fn finish_ready(&mut self) {

@@ -301,10 +301,10 @@ os.execlp("mount", "mount", "-o")'"#,
         origin: "ART T1552.007 31e794c4",
         does: "`kubectl get secrets --all-namespaces` with the pod's token",
         by: By::Docker(
-            r#"run --env KUBERNETES_SERVICE_HOST=10.96.0.1 --env KUBERNETES_SERVICE_PORT=443 $KUBECTL sh -c '
+            r"run --env KUBERNETES_SERVICE_HOST=10.96.0.1 --env KUBERNETES_SERVICE_PORT=443 $KUBECTL sh -c '
                 folder=/var/run/secrets/kubernetes.io/serviceaccount
                 mkdir -p $folder; echo eyJhbGciOi >$folder/token
-                kubectl get secrets --all-namespaces'"#,
+                kubectl get secrets --all-namespaces'",
         ),
         raises: &[(API, "Medium")],
         because: "It is told by the connection, and weighed by what is asked for: jobs that get pods are silent.",

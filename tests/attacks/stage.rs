@@ -234,7 +234,7 @@ fn start_registry(dockerd: &Dockerd, fixture: &Path) {
 /// A pod's container: nginx, php-fpm and the page, with the API's address in its own network, where nobody listens.
 fn start_victim(dockerd: &Dockerd) {
     let script = format!(
-        r#"ip address add 10.96.0.0/24 dev lo
+        r"ip address add 10.96.0.0/24 dev lo
         mkdir -p /srv/www /run/php /var/log/nginx /var/lib/nginx /var/run/secrets/kubernetes.io/serviceaccount
         echo eyJhbGciOi >/var/run/secrets/kubernetes.io/serviceaccount/token
         cp /bin/true /srv/www/miner
@@ -265,7 +265,7 @@ location ~ \.php$ {{ include /etc/nginx/fastcgi.conf; fastcgi_pass unix:/run/php
 }}
 END
         php-fpm8.2 --fpm-config /etc/fpm.conf
-        exec nginx"#
+        exec nginx"
     );
     let options = "--network none --cap-add NET_ADMIN --add-host kubernetes.default:10.96.0.1 \
                    --env KUBERNETES_SERVICE_HOST=10.96.0.1 --env KUBERNETES_SERVICE_PORT=443";

@@ -5,10 +5,7 @@ use std::{
     io::{BufWriter, Write},
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result};
@@ -20,7 +17,7 @@ use super::{NodeArgs, configuration};
 use crate::{
     event::recorded::write_event,
     intel::Intel,
-    run::{Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
+    run::{LAST_EVENTS, Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
     sources::feeds,
     stream::{Last, Stream, entrance::Entrance},
 };
@@ -60,24 +57,24 @@ impl RecordArgs {
         let intel = Arc::new(feeds::read(&config.feed, &Intel::default()));
         let sensors = Sensors::attach(&config)?;
         runtime()?.block_on(async {
-            let stop = Arc::new(AtomicBool::new(false));
-            let (events, received) = channel();
+            let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Record(Box::new(write)));
             stream.carry(first_tidings(&config));
             stream.carry(feeds::tidings(&intel, &Intel::default()));
-            let Started { first, blind } = sensors.start(&events, Arc::clone(&stop), Arc::default())?;
+            let Started { first, mut reading } = sensors.start(&events, Arc::default())?;
             stream.carry(first);
             drop(events);
             info!(file = %self.file.display(), "recording");
             let (_none, no_rules) = mpsc::channel(1);
             let ended = tokio::select! {
-                () = stream.run(received, no_rules) => Ok(()),
+                () = stream.run(&mut received, no_rules) => Ok(()),
                 result = until_signal() => result,
-                Ok(reason) = blind => Err(anyhow::anyhow!("the kernel's events cannot be read any more: {reason}")),
+                Some(reason) = reading.failure() => Err(anyhow::anyhow!("the kernel's events cannot be read any more: {reason}")),
                 Some(reason) = failures.recv() => Err(reason),
             };
-            stop.store(true, Ordering::Relaxed);
+            reading.stop();
+            stream.run_out(&mut received, reading.failure(), LAST_EVENTS).await;
             ended.map(|()| ExitCode::SUCCESS)
         })
     }

@@ -1,14 +1,6 @@
 //! `tocsin run`: the agent.
 
-use std::{
-    path::PathBuf,
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use clap::Args;
@@ -23,7 +15,7 @@ use crate::{
     config::{Config, layers::Layers},
     control::{self, status::Desk},
     intel::{Intel, settings::Feeds},
-    run::{Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
+    run::{LAST_EVENTS, Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
     service, sinks,
     sources::{
         self, baseline, configuration, feeds,
@@ -59,14 +51,13 @@ impl RunArgs {
         self.alerts.add_to(&mut layers);
         let config = configuration(&layers)?;
         let Loaded { rules, in_force, .. } = load_rules(&config.rules);
-        let (events, received) = channel();
+        let (events, mut received) = channel();
         let (log, sinks) = open_sinks(&config, &config.output, Some(&events))?;
         // Before the sensors: a large feed takes a second, in which their ring would fill.
         let intel = Arc::new(feeds::read(&config.feed, &Intel::default()));
         let sensors = Sensors::attach(&config)?;
         let (attached, count) = (sensors.attached(), rules.iter().count());
         let ended = runtime()?.block_on(async {
-            let stop = Arc::new(AtomicBool::new(false));
             let (reloaded, rules_received) = mpsc::channel(1);
             let (asker, questions) = mpsc::channel(1);
             let helpers = start_sources(&config, &events);
@@ -96,22 +87,23 @@ impl RunArgs {
                 queue: events.downgrade(),
                 stream: asker,
             };
-            let Started { first, blind } = sensors.start(&events, Arc::clone(&stop), Arc::clone(&desk.kernel))?;
+            let Started { first, mut reading } = sensors.start(&events, Arc::clone(&desk.kernel))?;
             stream.carry(first);
             let (_sockets, requests) = control::start(&config.control, &config.metrics);
             drop(events);
             info!(sensors = attached, rules = count, "watching");
             service::ready(attached, count);
             let ended = tokio::select! {
-                () = stream.run(received, rules_received) => Ok(()),
+                () = stream.run(&mut received, rules_received) => Ok(()),
                 result = until_signal() => result,
-                Ok(reason) = blind => Err(anyhow::anyhow!("the kernel's events cannot be read any more: {reason}")),
+                Some(reason) = reading.failure() => Err(anyhow::anyhow!("the kernel's events cannot be read any more: {reason}")),
                 () = answer(&desk, &sinks, requests) => Ok(()),
                 never = service::keep_watchdog_calm() => match never {},
                 () = sinks.gone() => Err(anyhow::anyhow!("nobody takes the alerts any more")),
             };
             service::stopping();
-            stop.store(true, Ordering::Relaxed);
+            reading.stop();
+            stream.run_out(&mut received, reading.failure(), LAST_EVENTS).await;
             stream.finish();
             stream.end_keeping().await;
             if timeout(LAST_COPY, kept).await.is_err() {

@@ -28,7 +28,7 @@ use aya::{
 pub use self::{
     decode::{Clock, Decoder},
     exec::kubernetes_api,
-    reader::Reader,
+    reader::{Reader, Reading},
 };
 use crate::event::Event;
 

@@ -1,6 +1,9 @@
 //! What one event teaches about others.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{Last, Stream, entrance::Entrance, judge::Judge};
 use crate::{
@@ -34,7 +37,7 @@ const SHELL: &str = r#"{"time":2,"category":"process_creation","Image":"/bin/sh"
 const LISTENS: &str =
     r#"{"time":3,"category":"network_listen","ProcessId":10,"SourceIp":"::","SourcePort":80,"event.startup":true}"#;
 
-fn check(events: &[&str], expected: Option<Level>) {
+fn stream() -> Stream {
     let file = RuleFile {
         path: "rules.yml".into(),
         text: RULES.into(),
@@ -43,12 +46,39 @@ fn check(events: &[&str], expected: Option<Level>) {
     let (rules, problems) = load(&[file], jiff::Timestamp::UNIX_EPOCH);
     assert!(problems.is_empty(), "{problems:?}");
     let judge = Judge::new(rules, SignedDuration::ZERO, Log::new(Redactor::off()), Level::Low, None);
-    let mut stream = Stream::new(Entrance::new(None), Last::Judge(Box::new(judge)));
+    Stream::new(Entrance::new(None), Last::Judge(Box::new(judge)))
+}
+
+fn check(events: &[&str], expected: Option<Level>) {
+    let mut stream = stream();
     for line in events {
         stream.carry(vec![event_from_line(line).unwrap()]);
     }
     stream.finish();
     assert_eq!(stream.raised(), expected, "{events:?}");
+}
+
+#[tokio::test]
+async fn what_comes_until_the_reader_has_ended_is_judged() {
+    let event = |line| vec![event_from_line(line).unwrap()];
+    let mut stream = stream();
+    let (events, mut received) = mpsc::channel(4);
+    events.try_send(event(SERVER)).unwrap();
+    let sent = async {
+        sleep(Duration::from_millis(1)).await;
+        for line in [LISTENS, SHELL] {
+            events.send(event(line)).await.unwrap();
+        }
+    };
+    stream.run_out(&mut received, sent, Duration::from_mins(1)).await;
+    assert_eq!(stream.raised(), Some(Level::High));
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_end_is_not_waited_for_too_long() {
+    let (_events, mut received) = mpsc::channel(1);
+    let never = std::future::pending::<()>();
+    stream().run_out(&mut received, never, Duration::from_millis(1)).await;
 }
 
 #[test]
