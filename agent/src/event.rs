@@ -1,6 +1,7 @@
 //! What flows: an [`Event`] is one thing that a source saw, before anybody has thought about it.
 
 mod container;
+mod credentials;
 mod process;
 mod roles;
 mod socket;
@@ -18,10 +19,8 @@ pub use self::{
         Container, ContainerAction, ContainerChange, HostNamespaces, Metadata, Mount, PublishedPort, RuntimeState,
         ToldExec,
     },
-    process::{
-        Beyond, Capabilities, Credentials, Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process,
-        ProcessKey, Seccomp, WebWorker,
-    },
+    credentials::{Beyond, Capabilities, Credentials},
+    process::{Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey, Seccomp, WebWorker},
     roles::Roles,
     socket::{
         Connection, DnsMessage, Endpoint, Ends, Findings, ListenAddress, Listener, OpensshConfiguration, Owner,

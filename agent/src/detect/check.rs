@@ -1,13 +1,16 @@
 //! What must hold before a rule comes into force: an id of its own, a family of ours, fields that exist.
 
-use std::{collections::HashMap, path::PathBuf, str::FromStr as _, sync::Arc};
+mod attributes;
+mod scores;
+
+use std::{path::PathBuf, str::FromStr as _};
 
 use rsigma_eval::{CompiledRule, FieldSource, RuleFieldSet, compile_rule};
 use rsigma_parser::{CorrelationRule, Detections, FilterRule, SigmaCollection, SigmaRule};
 use rustc_hash::FxHashMap;
-use serde::Deserialize;
 use uuid::Uuid;
 
+pub(super) use self::attributes::Said;
 use super::{
     Ask, Rule,
     document::{Documents, Place, Placed},
@@ -15,14 +18,9 @@ use super::{
     overrides::Override,
     problem::{Problem, Severity},
     reference,
-    score::{Compiled, CompiledSignal, PREFIX, Score},
-    texts,
+    score::Compiled,
 };
-use crate::{
-    alert::Level,
-    event::{LogSource, baseline::BehaviourKind},
-    observed::field_by_name,
-};
+use crate::{alert::Level, event::LogSource, observed::field_by_name};
 
 /// What one family's engine is made of.
 #[derive(Debug, Default)]
@@ -99,38 +97,6 @@ pub(super) struct Known {
     pub source: Option<LogSource>,
 }
 
-/// What our custom attribute `tocsin` can say.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Attributes {
-    ask: Option<String>,
-    teaches: Option<BehaviourKind>,
-    role: Option<Arc<str>>,
-    #[serde(default)]
-    subject: Vec<String>,
-    #[serde(default)]
-    texts: Vec<String>,
-    #[serde(default)]
-    compatibility: Vec<String>,
-}
-
-/// What a rule says by it.
-#[derive(Debug)]
-pub(super) struct Said {
-    /// A match asks, rather than being an alert.
-    pub asks: Option<Ask>,
-    /// A match gives a role, rather than being an alert.
-    pub role: Option<Arc<str>>,
-    /// A match may teach this, rather than being an alert.
-    pub teaches: Option<BehaviourKind>,
-    /// The fields that tell one subject from another.
-    pub subject: Vec<String>,
-    /// What an executable is to be searched for.
-    pub texts: Vec<Box<str>>,
-    /// What others call the finding.
-    pub compatibility: Vec<String>,
-}
-
 impl Checker {
     fn new(overrides: Vec<Placed<Override>>, lists: lists::Known) -> Self {
         let mut by_id = FxHashMap::<Uuid, Override>::default();
@@ -153,72 +119,6 @@ impl Checker {
     /// Puts something wrong on record.
     pub(super) fn report(&mut self, place: &Place, severity: Severity, near: &str, reason: impl Into<String>) {
         self.problems.push(place.problem(severity, near, reason));
-    }
-
-    /// Checks the scores; of those that bear the same name, an operator's stands for ours.
-    fn scores(&mut self, mut scores: Vec<Placed<Score>>) {
-        let own: Vec<String> = scores
-            .iter()
-            .filter(|score| !score.place.built_in)
-            .map(|score| score.what.name.clone())
-            .collect();
-        scores.retain(|score| !score.place.built_in || !own.contains(&score.what.name));
-        for Placed { what, place } in scores {
-            let field: Arc<str> = format!("{PREFIX}{}", what.name).into();
-            let mut known = self.parts.iter().flat_map(|part| &part.scores);
-            if known.any(|score| score.field == field) {
-                let reason = format!("another score bears the name {}", what.name);
-                self.report(&place, Severity::Error, "name:", reason);
-                continue;
-            }
-            match logsource::family(&what.scored.logsource) {
-                Ok(source) => {
-                    let score = self.score(what, field, source, &place);
-                    self.parts[source as usize].scores.extend(score);
-                }
-                Err(reason) => self.report(&place, Severity::Note, "logsource:", reason),
-            }
-        }
-    }
-
-    fn score(&mut self, score: Score, field: Arc<str>, source: LogSource, place: &Place) -> Option<Compiled> {
-        let scored = self.part_of_score(score.scored, source, "detection:", place)?;
-        let mut signals = Vec::with_capacity(score.signals.len());
-        for signal in score.signals {
-            signals.push(CompiledSignal {
-                hit: self.part_of_score(signal.hit, source, &signal.name, place)?,
-                name: signal.name.into(),
-                weight: signal.weight,
-                why: signal.why,
-            });
-        }
-        Some(Compiled {
-            field,
-            title: score.title,
-            scored,
-            signals,
-        })
-    }
-
-    fn part_of_score(
-        &mut self,
-        mut sigma: SigmaRule,
-        source: LogSource,
-        near: &str,
-        place: &Place,
-    ) -> Option<CompiledRule> {
-        self.expand(&mut sigma.detection, place)?;
-        let collection = SigmaCollection {
-            rules: vec![sigma.clone()],
-            ..SigmaCollection::new()
-        };
-        if !self.fields_are_carried(&collection, source, place) {
-            return None;
-        }
-        let compiled = compile_rule(&sigma);
-        compiled
-            .map_err(|error| self.report(place, Severity::Error, near, error.to_string()))
-            .ok()
     }
 
     /// Checks one rule, and takes it up if it holds.
@@ -336,75 +236,6 @@ impl Checker {
         unknown.is_empty() || !place.built_in
     }
 
-    /// What `tocsin: {…}` says; `None` if it cannot be understood.
-    pub(super) fn attributes(
-        &mut self,
-        attributes: &HashMap<String, yaml_serde::Value>,
-        place: &Place,
-    ) -> Option<Said> {
-        let written = attributes.get("tocsin").cloned();
-        let written = match written.map(yaml_serde::from_value::<Attributes>).transpose() {
-            Ok(written) => written.unwrap_or_default(),
-            Err(error) => {
-                self.report(
-                    place,
-                    Severity::Error,
-                    "tocsin:",
-                    format!("not an attribute of ours: {error}"),
-                );
-                return None;
-            }
-        };
-        let Attributes {
-            ask,
-            role,
-            teaches,
-            subject,
-            texts,
-            compatibility,
-        } = written;
-        if let Some(id) = compatibility.iter().find(|id| !is_type_id(id)) {
-            let reason = format!("{id:?} is no alert type id: letters, digits, dots, dashes and underscores");
-            self.report(place, Severity::Error, "compatibility:", reason);
-            return None;
-        }
-        let refused = match &role {
-            Some(_) if ask.is_some() => Some("a rule either asks or gives a role"),
-            Some(name) if name.is_empty() => Some("the role has no name"),
-            _ => None,
-        };
-        if let Some(reason) = refused {
-            self.report(place, Severity::Error, "role:", reason);
-            return None;
-        }
-        let asks = match ask {
-            Some(name) => Some(self.question(&name, place)?),
-            None => None,
-        };
-        let texts = texts::check(&texts, &self.lists, asks);
-        let texts = texts
-            .map_err(|reason| self.report(place, Severity::Error, "texts:", reason))
-            .ok()?;
-        Some(Said {
-            asks,
-            role,
-            teaches,
-            subject,
-            texts,
-            compatibility,
-        })
-    }
-
-    /// The question of that name, if somebody answers it.
-    fn question(&mut self, name: &str, place: &Place) -> Option<Ask> {
-        let asks = Ask::by_name(name);
-        if asks.is_none() {
-            let reason = format!("nobody answers the question {name}");
-            self.report(place, Severity::Error, "ask:", reason);
-        }
-        asks
-    }
-
     /// An override of nothing is most often a slip of the pen, or the rule went with an update: either is worth a word.
     fn unused_overrides(&mut self) {
         for Placed { what, place } in std::mem::take(&mut self.override_places) {
@@ -414,12 +245,6 @@ impl Checker {
             }
         }
     }
-}
-
-/// Whether a text can be somebody's id of a kind of alert: it stands in lists parted by commas.
-fn is_type_id(id: &str) -> bool {
-    let allowed = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-' | '_');
-    !id.is_empty() && id.chars().all(allowed)
 }
 
 fn describe(sigma: &SigmaRule, id: Uuid, level: Level, log_source: LogSource, said: Said, place: &Place) -> Rule {
