@@ -3,6 +3,7 @@
 mod agent;
 mod bench;
 mod fixtures;
+mod fuzz;
 mod lint;
 mod noise;
 mod package;
@@ -34,6 +35,7 @@ Examples:
   cargo xtask lint                         what CI checks before it tests
   cargo xtask bench --quick                what the agent costs, roughly, within a minute
   cargo xtask noise --minutes 60           what a working hour raises, and whether an attack is lost in it
+  cargo xtask fuzz feed --minutes 1        whether a feed can break the agent
   cargo xtask package                      what users install
   cargo xtask vm --kernel 6.1              the agent on Debian 12's kernel";
 
@@ -72,6 +74,14 @@ enum Command {
         /// Measure this program instead of building the agent
         #[arg(long, value_name = "FILE")]
         agent: Option<PathBuf>,
+    },
+    /// Feed what reads others' data with anything, for a while, and see whether it stands
+    Fuzz {
+        /// Only these
+        targets: Vec<fuzz::Target>,
+        /// How long for each
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
     },
     /// Play a working hour of ordinary life with one attack in it, and list every alert
     Noise {
@@ -121,6 +131,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Test { filter } => test::test(&workspace, filter.as_deref()),
         Command::Lint => lint::lint(&workspace),
         Command::Bench { quick, agent } => bench::bench(&workspace, quick, agent),
+        Command::Fuzz { targets, minutes } => fuzz::fuzz(&workspace, &targets, minutes),
         Command::Noise { minutes } => noise::noise(&workspace, minutes),
         Command::Package {
             architectures,

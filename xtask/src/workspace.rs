@@ -35,6 +35,13 @@ impl Workspace {
         self.root.join("target/tools")
     }
 
+    /// A folder of the corpus of others' data, where it is at hand: named by `TOCSIN_CORPUS`, or beside the checkout.
+    pub(crate) fn corpus(&self, folder: &str) -> Option<PathBuf> {
+        let beside = || self.root.join("../shared/corpus").into_os_string();
+        let corpus = PathBuf::from(env::var_os("TOCSIN_CORPUS").unwrap_or_else(beside));
+        Some(corpus.join(folder)).filter(|folder| folder.is_dir())
+    }
+
     /// Servers and images for tests, unpacked and never installed.
     pub(crate) fn fixtures(&self) -> PathBuf {
         self.root.join("target/fixtures")

@@ -75,14 +75,8 @@ pub(crate) fn bench(workspace: &Workspace, quick: bool, agent: Option<PathBuf>) 
     bench.latency()?;
     bench.quiet_costs()?;
     bench.scans()?;
-    bench.rule_costs(corpus_rules(workspace).as_deref())
-}
-
-/// SigmaHQ's Linux rules where the corpus is at hand; the built-in ones are measured anyway.
-fn corpus_rules(workspace: &Workspace) -> Option<PathBuf> {
-    let beside = || workspace.root.join("../shared/corpus").into_os_string();
-    let corpus = PathBuf::from(env::var_os("TOCSIN_CORPUS").unwrap_or_else(beside));
-    Some(corpus.join("sigmahq/rules/linux")).filter(|rules| rules.is_dir())
+    // Where SigmaHQ's are not at hand, the built-in rules are measured anyway.
+    bench.rule_costs(workspace.corpus("sigmahq/rules/linux").as_deref())
 }
 
 impl Bench {

@@ -72,6 +72,16 @@ pub(crate) const CARGO_CYCLONEDX: Tool = Tool {
     in_haste: true,
 };
 
+/// Builds and runs the fuzz targets.
+pub(crate) const CARGO_FUZZ: Tool = Tool {
+    program: "cargo-fuzz",
+    krate: "cargo-fuzz",
+    version: "0.13.1",
+    asked: &["--version"],
+    wheel: None,
+    in_haste: true,
+};
+
 /// Checks licences, bans and sources of what the project depends on.
 pub(crate) const CARGO_DENY: Tool = Tool {
     program: "cargo-deny",

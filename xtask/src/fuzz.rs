@@ -1,0 +1,78 @@
+//! `fuzz`: what the agent reads from others, fed with anything for a while.
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+use xshell::cmd;
+
+use crate::{
+    setup::{self, tools},
+    workspace::Workspace,
+};
+
+/// The programs of `fuzz/targets`.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Target {
+    /// DNS messages
+    Dns,
+    /// Recorded events, carried to their verdict
+    Event,
+    /// Threat feeds of every format
+    Feed,
+    /// Records of the sensors
+    Record,
+    /// Files of rules
+    Rule,
+}
+
+impl Target {
+    fn program(self) -> String {
+        let name = self.to_possible_value();
+        format!("fuzz-{}", name.as_ref().map_or("", |name| name.get_name()))
+    }
+
+    /// Below the corpus of others' data: what to begin with.
+    fn seeds(self) -> &'static [&'static str] {
+        match self {
+            Self::Feed => &["ti"],
+            Self::Rule => &["sigmahq/rules/linux/network_connection"],
+            Self::Dns | Self::Event | Self::Record => &[],
+        }
+    }
+}
+
+/// Fuzzes these targets, or all, for so long each. What is found once is begun with the next time.
+pub(crate) fn fuzz(workspace: &Workspace, targets: &[Target], minutes: u32) -> Result<()> {
+    let toolchain = setup::build_tools(workspace)?;
+    tools::ensure(workspace, &tools::CARGO_FUZZ)?.say_news();
+    let sh = &workspace.sh;
+    let _path = sh.push_env("PATH", tools::path(workspace)?);
+    // Optimised, but not across crates: that would take minutes for each target.
+    let _lto = sh.push_env("CARGO_PROFILE_RELEASE_LTO", "off");
+    let _units = sh.push_env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    let targets = if targets.is_empty() {
+        Target::value_variants()
+    } else {
+        targets
+    };
+    let mut broken = Vec::new();
+    for target in targets {
+        let program = target.program();
+        let found = workspace.root.join("target/fuzz/corpus").join(&program);
+        sh.create_dir(&found)?;
+        let seeds = target.seeds().iter().filter_map(|folder| workspace.corpus(folder));
+        let artifacts = format!("-artifact_prefix={}/", workspace.root.join("target/fuzz").display());
+        let longest = format!("-max_total_time={}", minutes * 60);
+        let run = cmd!(
+            sh,
+            "rustup run {toolchain} cargo fuzz run --fuzz-dir fuzz {program} {found} {seeds...} -- {longest} {artifacts}"
+        );
+        // An input that takes 10 s hangs the agent for as long.
+        if run.args(["-timeout=10", "-rss_limit_mb=4096"]).run().is_err() {
+            broken.push(program);
+        }
+    }
+    if !broken.is_empty() {
+        bail!("inputs that break {}: see above", broken.join(", "));
+    }
+    Ok(())
+}
