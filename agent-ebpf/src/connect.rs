@@ -20,6 +20,7 @@ mod bpf {
         record::{Header, output},
         socket::{AF_INET, AF_INET6, SocketRecord, TCP, UDP, first_four},
         task::current_owner,
+        wire,
     };
 
     /// Let the system call go on.
@@ -96,9 +97,12 @@ mod bpf {
             return ALLOW;
         }
         let owner = current_owner();
-        if protocol == UDP && remote_port == dns::PORT {
-            // SAFETY: the helper reads the context's socket.
-            dns::remember(unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }, owner);
+        // SAFETY: the helper reads the context's socket.
+        let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+        if protocol == TCP {
+            wire::watch(cookie, owner, remote, remote_port, family);
+        } else if remote_port == dns::PORT {
+            dns::remember(cookie, owner);
         }
         let record = SocketRecord {
             header: Header::now(TAG),
@@ -109,6 +113,7 @@ mod bpf {
             remote_port,
             family,
             protocol,
+            cookie: if protocol == TCP { cookie } else { 0 },
         };
         // SAFETY: the record is whole.
         unsafe { output(&raw const record, size_of::<SocketRecord>()) };

@@ -29,3 +29,4 @@ pub mod connect;
 pub mod listen;
 pub mod accept;
 pub mod dns;
+pub mod wire;

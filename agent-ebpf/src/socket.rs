@@ -27,6 +27,8 @@ pub struct SocketRecord {
     pub family: u16,
     /// `TCP` or `UDP`.
     pub protocol: u16,
+    /// The number of a TCP socket that connects; 0 of others.
+    pub cookie: u64,
 }
 
 /// Both ends of a connection.
@@ -47,7 +49,7 @@ pub struct EndsRecord {
     pub reserved: u16,
 }
 
-const _: () = assert!(size_of::<SocketRecord>() == 96 && size_of::<EndsRecord>() == 40);
+const _: () = assert!(size_of::<SocketRecord>() == 104 && size_of::<EndsRecord>() == 40);
 
 /// IPv4.
 pub const AF_INET: u16 = 2;
@@ -84,6 +86,7 @@ mod bpf {
                 remote_port: ends.remote_port,
                 family: ends.family,
                 protocol: TCP,
+                cookie: 0,
             }
         }
     }

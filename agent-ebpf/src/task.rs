@@ -27,7 +27,7 @@ pub struct SocketOwner {
 }
 
 #[cfg(target_arch = "bpf")]
-pub(crate) use bpf::{current_owner, task_id};
+pub(crate) use bpf::{current_owner, in_container, task_id};
 
 #[cfg(target_arch = "bpf")]
 mod bpf {
@@ -62,5 +62,21 @@ mod bpf {
             network_namespace: read(net, within(fields::net_ns(), fields::ns_inum())),
             uid: bpf_get_current_uid_gid() as u32,
         }
+    }
+
+    /// `PROC_IPC_INIT_INO` (`include/linux/proc_ns.h`): the inode of the node's own ipc namespace.
+    const NODE_IPC: u32 = 0xEFFF_FFFF;
+
+    /// Whether a task is in a container, as far as namespaces tell: in a pid or ipc namespace that is not the node's. A
+    /// service that only hides files from itself is not; nor is a container that was given both of the node's.
+    #[inline(always)]
+    pub(crate) fn in_container(task: Address) -> bool {
+        let level: u32 = read(pointer(task, fields::task_thread_pid()), fields::pid_level());
+        if level != 0 {
+            return true;
+        }
+        let ipc = pointer(pointer(task, fields::task_nsproxy()), fields::nsproxy_ipc());
+        let inode: u32 = read(ipc, within(fields::ipc_namespace_ns(), fields::ns_inum()));
+        inode != 0 && inode != NODE_IPC
     }
 }

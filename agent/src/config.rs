@@ -13,7 +13,9 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
+    fmt,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use documented::{Documented, DocumentedFields};
@@ -65,6 +67,8 @@ pub struct Config {
     pub docker: Docker,
     /// Podman.
     pub podman: Podman,
+    /// What connections say.
+    pub wire: Wire,
     /// Baselines.
     pub baseline: Baseline,
     /// The control socket.
@@ -98,6 +102,30 @@ pub struct Podman {
     pub socket: Option<PathBuf>,
 }
 
+/// What outgoing connections say first: the server in a TLS client's hello, or host, path and user agent of an HTTP
+/// request. Nothing else of them is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Wire {
+    /// Whose connections are read: containers, everywhere (the node's own too) or nowhere.
+    #[serde(with = "values::text")]
+    pub of: Scope,
+    /// Ports, 8 at most, to which the node's own connections are read as those of containers are.
+    #[serde(deserialize_with = "values::at_most::<{ agent_ebpf::wire::PORTS }, _, _>")]
+    pub ports: Vec<u16>,
+}
+
+/// Whose connections are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Nobody's.
+    Nowhere,
+    /// Those of containers, and to some ports.
+    Containers,
+    /// Everybody's.
+    Everywhere,
+}
+
 /// What images normally do, as far as it was learned (docs/baseline.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -121,6 +149,7 @@ const SECTIONS: &[Section] = &[
     Section::of::<Config>(""),
     Section::of::<Docker>("docker"),
     Section::of::<Podman>("podman"),
+    Section::of::<Wire>("wire"),
     Section::of::<Baseline>("baseline"),
     Section::of::<FeedSettings>("feed.NAME"),
     Section::of::<Control>("control"),
@@ -139,6 +168,7 @@ impl Default for Config {
             ring_size: agent_ebpf::record::RING_BYTES,
             docker: Docker::default(),
             podman: Podman::default(),
+            wire: Wire::default(),
             baseline: Baseline::default(),
             control: Control::default(),
             metrics: Metrics::default(),
@@ -155,6 +185,44 @@ impl Default for Docker {
             socket: Some(socket.into()),
             probe: true,
         }
+    }
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self {
+            of: Scope::Containers,
+            // A cluster's API as a node has it, its kubelets and etcd.
+            ports: vec![2379, 6443, 10250],
+        }
+    }
+}
+
+impl Scope {
+    const ALL: [Self; 3] = [Self::Nowhere, Self::Containers, Self::Everywhere];
+
+    /// As it is written.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nowhere => "nowhere",
+            Self::Containers => "containers",
+            Self::Everywhere => "everywhere",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|scope| scope.name() == name);
+        known.ok_or_else(|| format!("{name} is none of containers, everywhere and nowhere"))
     }
 }
 
@@ -181,6 +249,7 @@ const READ_AT_START: &[&str] = &[
     "ring-size",
     "docker",
     "podman",
+    "wire",
     "baseline.keep-every",
     "control",
     "metrics",

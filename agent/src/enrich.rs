@@ -12,7 +12,7 @@ pub mod user;
 use std::{sync::Arc, time::Instant};
 
 use self::{
-    address::{role, role_of_container, role_of_name},
+    address::{role, role_of_container, role_of_name, role_of_said},
     baseline::Baseline,
     cluster::Cluster,
     container::{Answer, Containers, container_id},
@@ -139,7 +139,7 @@ impl Node {
                 return Step::Learned;
             }
             Kind::Dns(message) => {
-                self.names.learn(message);
+                self.names.learn(message, event.time);
                 self.cluster.learn_name(message);
                 self.process(message.owner)
             }
@@ -324,11 +324,12 @@ impl Node {
             && connection.initiated
         {
             let (ip, port) = (connection.destination.ip(), connection.destination.port());
-            facts.destination_name = self.names.name(connection.owner.network_namespace, ip);
+            facts.destination_name = self.names.name(connection.owner.network_namespace, ip, event.time);
             facts.destination_container = self.destination(connection.destination, process);
             facts.destination_role = role(ip, port, &self.cluster)
                 .or_else(|| role_of_container(facts.destination_container.as_deref()?))
                 .or_else(|| role_of_name(facts.destination_name.as_deref()?))
+                .or_else(|| role_of_said(connection.said.as_deref()?))
                 .or_else(|| self.cluster.role_of_neighbour(ip));
         }
         facts.threat = threat(event, &self.intel).map(Arc::new);

@@ -24,7 +24,7 @@ pub use self::{
     roles::Roles,
     socket::{
         Connection, DnsMessage, Endpoint, Ends, Findings, ListenAddress, Listener, OpensshConfiguration, Owner,
-        Protocol,
+        Protocol, Said,
     },
 };
 

@@ -10,7 +10,7 @@ use rsigma_eval::EventValue;
 use crate::{
     event::{
         Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, OpensshConfiguration,
-        Process, WebWorker,
+        Process, Said, WebWorker,
     },
     intel::{Threat, indicator},
     observed::{Observed, Scored},
@@ -128,6 +128,11 @@ pub const FIELDS: &[Field] = &[
     field("SourcePort", SOCKET, "the port that the connection comes from, or the listener's own", |o| number(source(o)?.port())),
     field("Protocol", SOCKET, "tcp, udp or unix", protocol),
     field("Initiated", CONNECTION, "this side opened the connection", |o| { flag(connection(o)?.initiated) }),
+    field("connection.id", CONNECTION, "the number of the socket that connects: of one connection there is an event when it is opened, and another when it has said what for", |o| integer(Some(connection(o)?.socket).filter(|socket| *socket != 0)?)),
+    field("tls.sni", CONNECTION, "the server that a TLS client asks for; unknown where it encrypts that (ECH)", |o| text(said(o)?.server_name.as_deref()?)),
+    field("http.host", CONNECTION, "the host that an HTTP request is for, without its port", |o| text(said(o)?.host.as_deref()?)),
+    field("http.path", CONNECTION, "the path that an HTTP request asks for, without its query", |o| text(said(o)?.path.as_deref()?)),
+    field("http.user_agent", CONNECTION, "what asks by HTTP, as it calls itself", |o| text(said(o)?.user_agent.as_deref()?)),
     field("QueryName", DNS, "the name that was asked for", |o| text(&dns(o)?.name)),
     field("QueryType", DNS, "the record type that was asked for", |o| { text(&dns(o)?.record_type) }),
     field("Action", CONTAINER, "what happened to the container, in Docker's word", |o| text(change(o)?.action.name())),
@@ -245,6 +250,7 @@ pub const FIELDS: &[Field] = &[
     fact("ssh.permits_root_login", LISTEN, "the OpenSSH server that listens lets root log in, not only with a key or for set commands", |o| flag(openssh(o)?.permits_root_login?)),
     fact("ssh.permits_passwords", LISTEN, "the OpenSSH server that listens lets somebody in by a password alone", |o| flag(openssh(o)?.permits_passwords?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
+    field("dns.ttl", DNS, "for how many seconds the addresses of the answer stand for the name", |o| { let dns = dns(o)?; (!dns.addresses.is_empty()).then(|| number(dns.ttl))? }),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
     field("health.kind", HEALTH, "loss, sensor-off, source-down, sink-down, sink-up, sink-loss, rules-refused, configuration-refused, feed-stale, selftest…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
     field("health.detail", HEALTH, "what is lost and why", |o| { match &o.event.kind { Kind::Health(health) => text(&health.detail), _ => None, } }),
@@ -289,6 +295,11 @@ fn connection(observed: &Observed) -> Option<&Connection> {
         Kind::Connection(connection) => Some(connection),
         _ => None,
     }
+}
+
+/// What a connection said first, which is its opener's word and can be a lie.
+fn said(observed: &Observed) -> Option<&Said> {
+    connection(observed)?.said.as_deref()
 }
 
 fn listener(observed: &Observed) -> Option<&Listener> {

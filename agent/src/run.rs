@@ -106,7 +106,7 @@ pub struct Sensors {
 impl Sensors {
     /// Attaches the sensors. What this kernel cannot take is said, once each.
     pub fn attach(config: &Config) -> Result<Self> {
-        let kernel = Kernel::attach(Some(config.ring_size)).context("no sensor can run")?;
+        let kernel = Kernel::attach(config).context("no sensor can run")?;
         for state in &kernel.sensors {
             if let Some(reason) = &state.refused {
                 warn!(

@@ -66,6 +66,8 @@ pub(crate) fn connection() -> Alert {
         initiated: true,
         source: Some(address("172.17.0.2:40112")),
         destination: address("10.96.0.1:443"),
+        socket: 7,
+        said: None,
     };
     let mut observed = observed(Kind::Connection(Box::new(connection)));
     observed.container = Some(Arc::new(container_facts()));
@@ -102,6 +104,7 @@ pub(crate) fn dns() -> Alert {
         name: "pool.example".into(),
         record_type: "AAAA".into(),
         addresses: Vec::new(),
+        ttl: 0,
         answer: false,
     };
     let rule = rule("Name of a miner pool", LogSource::DnsQuery);

@@ -82,7 +82,7 @@ fn kernel_version() -> String {
 
 /// Loads and attaches every sensor for a moment: what a kernel can do is tried, never read off its version.
 fn sensors(config: &Config, report: &mut Report) -> Result<()> {
-    let kernel = Kernel::attach(Some(config.ring_size)).inspect_err(|_| {
+    let kernel = Kernel::attach(config).inspect_err(|_| {
         report.say(
             "none",
             "sensors",

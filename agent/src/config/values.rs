@@ -169,6 +169,17 @@ pub fn within<'de, const MIN: i64, const MAX: i64, T: TryFrom<i64>, D: Deseriali
     fitting.ok_or_else(|| D::Error::custom(format_args!("{number} is not from {MIN} to {MAX}")))
 }
 
+/// A list of so many at most.
+pub fn at_most<'de, const MOST: usize, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let values = Vec::deserialize(deserializer)?;
+    if values.len() > MOST {
+        return Err(D::Error::custom(format_args!("{} are more than {MOST}", values.len())));
+    }
+    Ok(values)
+}
+
 /// What may be written either way.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "neither a number nor a text")]

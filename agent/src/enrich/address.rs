@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::cluster::Cluster;
-use crate::event::Container;
+use super::cluster::{Cluster, is_service};
+use crate::event::{Container, Said};
 
 /// A place with a known role: an address, a port, or both.
 struct Place {
@@ -75,6 +75,19 @@ pub fn role_of_name(name: &str) -> Option<&'static str> {
     is_dashboard.then_some("kubernetes-dashboard")
 }
 
+/// The role of a server by the name that a client asks it for, where the address tells none: that of a balancer before
+/// the API, or of a server behind it.
+pub fn role_of_said(said: &Said) -> Option<&'static str> {
+    let mut names = [&said.server_name, &said.host].into_iter().flatten();
+    names.find_map(|name| {
+        if is_service(name) {
+            Some("kubernetes-api")
+        } else {
+            role_of_name(name)
+        }
+    })
+}
+
 impl Address {
     fn holds(&self, ip: IpAddr) -> bool {
         match self {
@@ -104,6 +117,28 @@ mod tests {
             expected,
             "{destination}"
         );
+    }
+
+    #[test]
+    fn a_server_is_known_by_the_name_that_it_is_asked_for() {
+        let check = |server_name: Option<&str>, host: Option<&str>, expected: Option<&str>| {
+            let said = Said {
+                server_name: server_name.map(Into::into),
+                host: host.map(Into::into),
+                ..Said::default()
+            };
+            assert_eq!(role_of_said(&said), expected, "{said:?}");
+        };
+        check(Some("kubernetes.default.svc"), None, Some("kubernetes-api"));
+        check(None, Some("Kubernetes.Default"), Some("kubernetes-api"));
+        check(
+            None,
+            Some("kubernetes-dashboard.kubernetes-dashboard"),
+            Some("kubernetes-dashboard"),
+        );
+        check(Some("kubernetes.example.org"), Some("www.example.org"), None);
+        check(Some("unknown"), None, None);
+        check(None, None, None);
     }
 
     #[test]

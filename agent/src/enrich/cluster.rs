@@ -84,7 +84,7 @@ impl Cluster {
 }
 
 /// Whether a name is the API's in every cluster.
-fn is_service(name: &str) -> bool {
+pub(super) fn is_service(name: &str) -> bool {
     let begins = name
         .get(..SERVICE.len())
         .is_some_and(|begin| begin.eq_ignore_ascii_case(SERVICE));
@@ -126,6 +126,7 @@ mod tests {
             record_type: "A".into(),
             addresses: vec![address.parse().unwrap()],
             answer: true,
+            ttl: 60,
         }
     }
 

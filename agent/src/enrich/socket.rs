@@ -145,7 +145,19 @@ impl Looked {
 
 /// Under which name an address was last asked for, by network namespace: two containers may ask different servers.
 #[derive(Debug)]
-pub struct Names(LruCache<(u32, IpAddr), Arc<str>>);
+pub struct Names(LruCache<(u32, IpAddr), Named>);
+
+/// A name, and until when it stands for its address.
+#[derive(Debug)]
+struct Named {
+    name: Arc<str>,
+    until: Timestamp,
+}
+
+/// For how long a name is remembered at least, and at most. Programs keep an answer for longer than they may: libraries
+/// half a minute, others until they have looked at every connection that they hold.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(2);
+const LONGEST: SignedDuration = SignedDuration::from_hours(24);
 
 impl Default for Names {
     fn default() -> Self {
@@ -154,23 +166,33 @@ impl Default for Names {
 }
 
 impl Names {
-    /// A name server answered.
-    pub fn learn(&mut self, message: &DnsMessage) {
+    /// A name server answered, at that time.
+    pub fn learn(&mut self, message: &DnsMessage, time: Timestamp) {
         if !message.answer || message.addresses.is_empty() {
             return;
         }
         let name: Arc<str> = message.name.as_ref().into();
+        let lasts = SignedDuration::from_secs(message.ttl.into()).clamp(SHORTEST, LONGEST);
+        let until = time.saturating_add(lasts).unwrap_or(Timestamp::MAX);
         for address in &message.addresses {
-            self.0.put(
-                (message.owner.network_namespace, address.to_canonical()),
-                Arc::clone(&name),
-            );
+            let named = Named {
+                name: Arc::clone(&name),
+                until,
+            };
+            self.0
+                .put((message.owner.network_namespace, address.to_canonical()), named);
         }
     }
 
-    /// The name of that address as that network namespace knows it.
-    pub fn name(&mut self, network_namespace: u32, address: IpAddr) -> Option<Arc<str>> {
-        self.0.get(&(network_namespace, address.to_canonical())).cloned()
+    /// The name of that address as that network namespace knows it at that time.
+    pub fn name(&mut self, network_namespace: u32, address: IpAddr, time: Timestamp) -> Option<Arc<str>> {
+        let place = (network_namespace, address.to_canonical());
+        let named = self.0.get(&place)?;
+        if named.until < time {
+            self.0.pop(&place);
+            return None;
+        }
+        Some(Arc::clone(&named.name))
     }
 }
 
@@ -281,22 +303,32 @@ mod tests {
             name: "example.org".into(),
             record_type: "A".into(),
             addresses: vec!["192.0.2.1".parse().unwrap()],
+            ttl: 300,
             answer: true,
         };
-        names.learn(&message);
+        let at = |second| Timestamp::new(second, 0).unwrap();
+        names.learn(&message, at(0));
         assert_eq!(
-            names.name(7, "192.0.2.1".parse().unwrap()).as_deref(),
+            names.name(7, "192.0.2.1".parse().unwrap(), at(1)).as_deref(),
             Some("example.org")
         );
         assert_eq!(
-            names.name(7, "::ffff:192.0.2.1".parse().unwrap()).as_deref(),
+            names.name(7, "::ffff:192.0.2.1".parse().unwrap(), at(300)).as_deref(),
             Some("example.org")
         );
-        assert_eq!(names.name(8, "192.0.2.1".parse().unwrap()), None);
+        assert_eq!(names.name(8, "192.0.2.1".parse().unwrap(), at(1)), None);
+        assert_eq!(names.name(7, "192.0.2.1".parse().unwrap(), at(301)), None);
         message.answer = false;
         message.addresses = vec!["192.0.2.2".parse().unwrap()];
-        names.learn(&message);
-        assert_eq!(names.name(7, "192.0.2.2".parse().unwrap()), None);
+        names.learn(&message, at(1));
+        assert_eq!(names.name(7, "192.0.2.2".parse().unwrap(), at(1)), None);
+        message.answer = true;
+        for (ttl, lasts) in [(0, 120), (u32::MAX, 86_400)] {
+            message.ttl = ttl;
+            names.learn(&message, at(0));
+            assert!(names.name(7, "192.0.2.2".parse().unwrap(), at(lasts)).is_some());
+            assert!(names.name(7, "192.0.2.2".parse().unwrap(), at(lasts + 1)).is_none());
+        }
     }
 
     #[test]
@@ -311,9 +343,10 @@ mod tests {
                 name: "example.org".into(),
                 record_type: "A".into(),
                 addresses: vec![address],
+                ttl: 60,
                 answer: true,
             };
-            names.learn(&message);
+            names.learn(&message, Timestamp::UNIX_EPOCH);
             listeners.learn(&listener(number, "0.0.0.0:80", 10), None);
         }
         assert_eq!((names.0.len(), listeners.0.len()), (NAMES.get(), LISTENERS.get()));

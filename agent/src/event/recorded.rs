@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Connection, Credentials, DnsMessage, Event, Exec, Execution, Findings, Kind, ListenAddress, Listener, LogSource,
-    Owner, ProcessKey, Protocol,
+    Owner, ProcessKey, Protocol, Said,
 };
 use crate::{enrich::container::is_container_id, observed::Observed};
 
@@ -159,8 +159,22 @@ impl Fields<'_> {
                 .is_none_or(|value| value != &Value::Bool(false) && value != "false"),
             source: self.endpoint("SourceIp", "SourcePort"),
             destination: self.endpoint("DestinationIp", "DestinationPort")?,
+            socket: self.number("connection.id").unwrap_or_default(),
+            said: self.said(),
         };
         Some(Kind::Connection(Box::new(connection)))
+    }
+
+    /// What a connection said, if it has spoken.
+    fn said(&self) -> Option<Box<Said>> {
+        let text = |name| Some(self.text(name)).filter(|text| !text.is_empty()).map(Box::from);
+        let said = Said {
+            server_name: text("tls.sni"),
+            host: text("http.host"),
+            path: text("http.path"),
+            user_agent: text("http.user_agent"),
+        };
+        (said != Said::default()).then(|| Box::new(said))
     }
 
     fn dns(&self) -> Kind {
@@ -176,6 +190,7 @@ impl Fields<'_> {
             name: self.text("QueryName").into(),
             record_type: self.text("QueryType").into(),
             addresses: addresses.collect(),
+            ttl: self.id("dns.ttl").unwrap_or_default(),
             answer: self.0.get("dns.answer") == Some(&Value::Bool(true)),
         }))
     }

@@ -56,6 +56,23 @@ pub struct Connection {
     pub source: Option<Endpoint>,
     /// Where it goes to.
     pub destination: Endpoint,
+    /// The number of the socket that connects, the same in every event of one connection; 0 if unknown.
+    pub socket: u64,
+    /// What the one who opened it said first; `None` where nothing is known of it, such as before it has spoken.
+    pub said: Option<Box<Said>>,
+}
+
+/// What a connection is for, in its own words: facts alone, nothing of what it carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The server that a TLS client asks for; `unknown` where that is encrypted.
+    pub server_name: Option<Box<str>>,
+    /// The host that an HTTP request is for, without its port.
+    pub host: Option<Box<str>>,
+    /// The path that it asks for, without the query.
+    pub path: Option<Box<str>>,
+    /// What asks, as it calls itself.
+    pub user_agent: Option<Box<str>>,
 }
 
 /// Both ends of a connection that a process holds.
@@ -166,6 +183,8 @@ pub struct DnsMessage {
     pub record_type: Box<str>,
     /// The addresses of an answer; empty for a query.
     pub addresses: Vec<IpAddr>,
+    /// For how many seconds these addresses stand for the name.
+    pub ttl: u32,
     /// It is an answer.
     pub answer: bool,
 }

@@ -11,12 +11,13 @@ mod exit;
 mod fork;
 mod listen;
 mod reader;
+mod wire;
 
 use std::path::Path;
 
 use agent_ebpf::{
     fields::{ABSENT, KERNEL_FIELDS, OFFSETS_GLOBAL},
-    record::RING_BYTES,
+    wire::{CONTAINERS, EVERYWHERE, NOWHERE, PORTS, PORTS_GLOBAL, SCOPE_GLOBAL},
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
@@ -30,7 +31,10 @@ pub use self::{
     exec::kubernetes_api,
     reader::{Reader, Reading},
 };
-use crate::event::Event;
+use crate::{
+    config::{Config, Scope},
+    event::Event,
+};
 
 /// The kernel programs, one object for every kernel and architecture.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensors"));
@@ -72,6 +76,7 @@ pub const SENSORS: &[Sensor] = &[
     listen::SENSOR,
     accept::SENSOR,
     dns::SENSOR,
+    wire::SENSOR,
 ];
 
 /// What came of a sensor.
@@ -93,19 +98,23 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads and attaches every sensor that this kernel can take. An error means that it can take none.
-    pub fn attach(ring_bytes: Option<u32>) -> Result<Self> {
+    /// Loads and attaches every sensor that is wanted and that this kernel can take. An error means that it can take none.
+    pub fn attach(config: &Config) -> Result<Self> {
         let offsets = btf::resolve_fields(Path::new(btf::VMLINUX), KERNEL_FIELDS)?;
         ensure_ring_buffer()?;
         let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global(OFFSETS_GLOBAL, offsets.as_slice(), true)
-            .map_max_entries("EVENTS", ring_bytes.unwrap_or(RING_BYTES))
+            .override_global(SCOPE_GLOBAL, &scope(config.wire.of), true)
+            .override_global(PORTS_GLOBAL, &ports(&config.wire.ports), true)
+            .map_max_entries("EVENTS", config.ring_size)
             .load(OBJECT)
             .context("the kernel refused the sensors' maps")?;
         let cgroups = cgroups::root();
+        let wanted = |sensor: &&Sensor| config.wire.of != Scope::Nowhere || sensor.name != wire::SENSOR.name;
         let sensors: Vec<_> = SENSORS
             .iter()
+            .filter(wanted)
             .map(|sensor| attach_sensor(&mut ebpf, sensor, cgroups.as_ref()))
             .collect();
         if let [first, ..] = sensors.as_slice()
@@ -137,6 +146,23 @@ impl Kernel {
         let ring = RingBuf::try_from(ring).context("cannot map the ring")?;
         Reader::new(ring, self.ebpf)
     }
+}
+
+fn scope(scope: Scope) -> u32 {
+    match scope {
+        Scope::Nowhere => NOWHERE,
+        Scope::Containers => CONTAINERS,
+        Scope::Everywhere => EVERYWHERE,
+    }
+}
+
+/// As many ports as the programs compare with; the configuration has no more.
+fn ports(wanted: &[u16]) -> [u16; PORTS] {
+    let mut ports = [0; PORTS];
+    for (place, port) in ports.iter_mut().zip(wanted) {
+        *place = *port;
+    }
+    ports
 }
 
 fn ensure_ring_buffer() -> Result<()> {

@@ -1,15 +1,17 @@
 //! The verdict: what the rules say to an event, less the repeats, into the log of alerts.
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
+use lru::LruCache;
+use uuid::Uuid;
 
 use crate::{
     alert::{Alert, Level, dedup::Dedup, log::Log, redact::Redactor},
     config::Config,
     control::status,
     detect::{Ask, Match, Rules},
-    event::{Process, baseline::BehaviourKind},
+    event::{Kind, Process, baseline::BehaviourKind},
     observed::Observed,
     sources::looks::{self, Asker, Question},
 };
@@ -35,6 +37,7 @@ pub struct Judge {
     min_level: Level,
     /// Who looks closer where rules ask for it; nobody in a replay.
     looks: Option<Asker>,
+    opened: Opened,
     raised: Option<Level>,
     silent: bool,
 }
@@ -48,6 +51,7 @@ impl Judge {
             log,
             min_level,
             looks,
+            opened: Opened::default(),
             raised: None,
             silent: false,
         }
@@ -60,10 +64,12 @@ impl Judge {
 
     /// Judges an event. Gives back what its rules want to be remembered.
     pub fn judge(&mut self, mut observed: Observed) -> Lessons {
+        self.opened.recall(&mut observed);
         let matches = self.rules.judge(&mut observed);
         if matches.is_empty() {
             return Lessons::default();
         }
+        self.opened.note(&observed, &matches);
         let observed = Arc::new(observed);
         let mut lessons = Lessons::default();
         for ask in Ask::ALL {
@@ -155,6 +161,43 @@ impl Judge {
                 self.judge(unanswered).roles
             }
             None => Roles::default(),
+        }
+    }
+}
+
+/// Connections whose rules are remembered until they speak, which most do within a moment.
+const OPENED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not 0");
+
+/// The rules that matched a connection when it was opened: they have said what they have to say when it comes again with
+/// what it said.
+#[derive(Debug)]
+struct Opened(LruCache<u64, Box<[Uuid]>>);
+
+impl Default for Opened {
+    fn default() -> Self {
+        Self(LruCache::new(OPENED))
+    }
+}
+
+impl Opened {
+    /// Adds which rules have matched a connection before that has spoken.
+    fn recall(&mut self, observed: &mut Observed) {
+        if let Kind::Connection(connection) = &observed.event.kind
+            && connection.said.is_some()
+            && let Some(matched) = self.0.pop(&connection.socket)
+        {
+            observed.facts.judged_before.extend(matched);
+        }
+    }
+
+    /// Notes which rules matched a connection that may yet speak.
+    fn note(&mut self, observed: &Observed, matches: &[Match]) {
+        if let Kind::Connection(connection) = &observed.event.kind
+            && connection.said.is_none()
+            && connection.socket != 0
+        {
+            let rules = matches.iter().map(|found| found.rule.id).collect();
+            self.0.put(connection.socket, rules);
         }
     }
 }

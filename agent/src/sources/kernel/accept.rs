@@ -25,6 +25,8 @@ fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         initiated: false,
         source: Some(remote(&record)),
         destination: local(&record),
+        socket: 0,
+        said: None,
     };
     Some(decoder.event(&record.header, Kind::Connection(Box::new(connection))))
 }

@@ -37,6 +37,8 @@ fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         initiated: true,
         source: None,
         destination: remote(&record),
+        socket: record.cookie,
+        said: None,
     };
     Some(decoder.event(&record.header, Kind::Connection(Box::new(connection))))
 }

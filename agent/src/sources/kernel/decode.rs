@@ -1,4 +1,4 @@
-//! What decoding needs beside the record: the clock, and parts of an exec that came before it.
+//! What decoding needs beside the record: the clock, and parts that came before it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -6,11 +6,12 @@ use agent_ebpf::{
     record::Header,
     socket::{AF_INET6, SocketRecord},
     task::{SocketOwner, TaskId},
+    wire::WireRecord,
 };
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{SENSORS, exec::Chunks};
+use super::{SENSORS, exec::Chunks, wire::Parts};
 use crate::event::{Event, Kind, Owner, ProcessKey};
 
 /// Nanoseconds in a clock tick as `/proc` counts them (`USER_HZ` is 100 on every architecture that Tocsin runs on).
@@ -22,6 +23,8 @@ pub struct Decoder {
     clock: Clock,
     /// Arguments and environments whose exec record has not come yet.
     pub(super) chunks: Chunks,
+    /// Beginnings of what connections say.
+    pub(super) parts: Parts,
     /// Records that made no sense: too short, or of no known sensor.
     pub broken: u64,
 }
@@ -32,6 +35,7 @@ impl Decoder {
         Self {
             clock,
             chunks: Chunks::default(),
+            parts: Parts::default(),
             broken: 0,
         }
     }
@@ -92,6 +96,8 @@ unsafe impl Record for agent_ebpf::exec::ChunkRecord {}
 unsafe impl Record for agent_ebpf::exit::ExitRecord {}
 // SAFETY: as above.
 unsafe impl Record for SocketRecord {}
+// SAFETY: as above.
+unsafe impl Record for WireRecord {}
 // SAFETY: as above.
 unsafe impl Record for Header {}
 // SAFETY: as above.

@@ -56,6 +56,8 @@ fn parse(message: &[u8]) -> Option<DnsMessage> {
         RData::AAAA(aaaa) => Some(Ipv6Addr::from(aaaa.address).into()),
         _ => None,
     });
+    // Their times to live should be equal (RFC 2181, 5.2); of names on the way to them each counts.
+    let ttl = packet.answers.iter().map(|record| record.ttl).min().unwrap_or_default();
     Some(DnsMessage {
         owner: Owner::default(),
         server: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), PORT),
@@ -65,6 +67,7 @@ fn parse(message: &[u8]) -> Option<DnsMessage> {
             .trim_end_matches(')')
             .into(),
         addresses: addresses.take(MAX_ADDRESSES).collect(),
+        ttl,
         answer: packet.has_flags(PacketFlag::RESPONSE),
     })
 }
