@@ -99,9 +99,8 @@ mod bpf {
         let owner = current_owner();
         // SAFETY: the helper reads the context's socket.
         let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-        if protocol == TCP {
-            wire::watch(cookie, owner, remote, remote_port, family);
-        } else if remote_port == dns::PORT {
+        let is_watched = protocol == TCP && wire::watch(cookie, owner, remote, remote_port, family);
+        if protocol == UDP && remote_port == dns::PORT {
             dns::remember(cookie, owner);
         }
         let record = SocketRecord {
@@ -113,7 +112,7 @@ mod bpf {
             remote_port,
             family,
             protocol,
-            cookie: if protocol == TCP { cookie } else { 0 },
+            cookie: if is_watched { cookie } else { 0 },
         };
         // SAFETY: the record is whole.
         unsafe { output(&raw const record, size_of::<SocketRecord>()) };

@@ -27,7 +27,7 @@ pub struct SocketRecord {
     pub family: u16,
     /// `TCP` or `UDP`.
     pub protocol: u16,
-    /// The number of a TCP socket that connects; 0 of others.
+    /// The number of a socket that connects and is watched for what it says; 0 of others.
     pub cookie: u64,
 }
 

@@ -117,11 +117,12 @@ mod bpf {
     #[map]
     static WATCHED: LruHashMap<u64, Watched> = LruHashMap::with_max_entries(16_384, 0);
 
-    /// Watches what a TCP socket says first that connects to that address, if it is one that the agent wants to know of.
+    /// Watches what a TCP socket says first that connects to that address, if it is one that the agent wants to know of;
+    /// whether it is.
     #[inline(always)]
-    pub(crate) fn watch(cookie: u64, owner: SocketOwner, remote: [u8; 16], remote_port: u16, family: u16) {
+    pub(crate) fn watch(cookie: u64, owner: SocketOwner, remote: [u8; 16], remote_port: u16, family: u16) -> bool {
         if !is_wanted(remote_port) {
-            return;
+            return false;
         }
         let watched = Watched {
             owner,
@@ -133,7 +134,7 @@ mod bpf {
             wanted: 0,
         };
         // A full table forgets its oldest.
-        let _ = WATCHED.insert(cookie, watched, 0);
+        WATCHED.insert(cookie, watched, 0).is_ok()
     }
 
     #[inline(always)]

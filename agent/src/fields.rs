@@ -128,7 +128,7 @@ pub const FIELDS: &[Field] = &[
     field("SourcePort", SOCKET, "the port that the connection comes from, or the listener's own", |o| number(source(o)?.port())),
     field("Protocol", SOCKET, "tcp, udp or unix", protocol),
     field("Initiated", CONNECTION, "this side opened the connection", |o| { flag(connection(o)?.initiated) }),
-    field("connection.id", CONNECTION, "the number of the socket that connects: of one connection there is an event when it is opened, and another when it has said what for", |o| integer(Some(connection(o)?.socket).filter(|socket| *socket != 0)?)),
+    field("connection.id", CONNECTION, "the number of the socket that connects, of a connection that is read: there is an event when it is opened, and another when it has said what for", |o| integer(Some(connection(o)?.socket).filter(|socket| *socket != 0)?)),
     field("tls.sni", CONNECTION, "the server that a TLS client asks for; unknown where it encrypts that (ECH)", |o| text(said(o)?.server_name.as_deref()?)),
     field("http.host", CONNECTION, "the host that an HTTP request is for, without its port", |o| text(said(o)?.host.as_deref()?)),
     field("http.path", CONNECTION, "the path that an HTTP request asks for, without its query", |o| text(said(o)?.path.as_deref()?)),

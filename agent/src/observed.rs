@@ -70,6 +70,8 @@ pub struct Facts {
     pub content: Option<Arc<[Box<str>]>>,
     /// The rules that have matched this event, of one that is judged again.
     pub judged_before: Vec<Uuid>,
+    /// Those of them whose alerts have not gone out: they may match once more.
+    pub rejudged: Vec<Uuid>,
     /// What the scores that concern this event came to.
     pub scores: Vec<Scored>,
 }

@@ -3,6 +3,7 @@
 
 pub mod entrance;
 pub mod judge;
+mod opened;
 #[cfg(test)]
 mod tests;
 
@@ -112,7 +113,7 @@ impl Stream {
         updates.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut asked = self.asked.take();
         loop {
-            let deadline = self.entrance.next_deadline();
+            let deadline = self.next_deadline();
             let overdue = tokio::time::sleep_until(deadline.unwrap_or_else(|| Instant::now() + UPDATES).into());
             tokio::select! {
                 batch = events.recv() => match batch {
@@ -302,6 +303,18 @@ impl Stream {
         self.entrance.overdue(now, &mut self.ready);
         self.finish_ready();
         self.judge_standing();
+        if let Last::Judge(judge) = &mut self.last {
+            judge.release_overdue(now);
+        }
+    }
+
+    /// When [`Self::release_overdue`] will next have something; `None` while nothing waits.
+    fn next_deadline(&self) -> Option<Instant> {
+        let of_judge = match &self.last {
+            Last::Judge(judge) => judge.next_deadline(),
+            Last::Record(_) => None,
+        };
+        [self.entrance.next_deadline(), of_judge].into_iter().flatten().min()
     }
 
     /// Lets go on what still waits, of which nobody will tell more.

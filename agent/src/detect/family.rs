@@ -121,17 +121,24 @@ impl Family {
             // Few events are scored: a second look at those costs less than one at every event for the scores alone.
             found = self.engine.evaluate(observed);
         }
+        // What is counted was counted when it matched first.
+        let rejudged = &observed.facts.rejudged;
+        let again: Vec<_> = found
+            .extract_if(.., |result| self.is_one_of(rejudged, result))
+            .collect();
         found.retain(|result| self.is_due(result, &observed.facts.judged_before));
-        if found.is_empty() {
+        if found.is_empty() && again.is_empty() {
             return Vec::new();
         }
         let observed = &*observed;
         let found = match &mut self.correlator {
-            Some(correlator) => correlator.process_with_detections(observed, found, observed.event.time.as_second()),
-            None => found,
+            Some(correlator) if !found.is_empty() => {
+                correlator.process_with_detections(observed, found, observed.event.time.as_second())
+            }
+            _ => found,
         };
         let name = |result| self.name(result, &observed.facts.scores);
-        found.into_iter().filter_map(name).collect()
+        found.into_iter().chain(again).filter_map(name).collect()
     }
 
     /// What the scores that concern an event come to.
@@ -146,8 +153,16 @@ impl Family {
 
     /// Whether a rule found that, rather than what concerns a score, and none of those that spoke before.
     fn is_due(&self, result: &EvaluationResult, before: &[Uuid]) -> bool {
-        let known = result.header.rule_id.as_ref().and_then(|id| self.by_id.get(id));
-        known.is_some_and(|known| !before.contains(&known.rule.id))
+        self.known(result).is_some_and(|known| !before.contains(&known.rule.id))
+    }
+
+    /// Whether one of these rules found that.
+    fn is_one_of(&self, rules: &[Uuid], result: &EvaluationResult) -> bool {
+        !rules.is_empty() && self.known(result).is_some_and(|known| rules.contains(&known.rule.id))
+    }
+
+    fn known(&self, result: &EvaluationResult) -> Option<&Known> {
+        self.by_id.get(result.header.rule_id.as_deref()?)
     }
 
     fn name(&self, result: EvaluationResult, scores: &[Scored]) -> Option<Match> {

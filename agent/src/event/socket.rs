@@ -56,7 +56,8 @@ pub struct Connection {
     pub source: Option<Endpoint>,
     /// Where it goes to.
     pub destination: Endpoint,
-    /// The number of the socket that connects, the same in every event of one connection; 0 if unknown.
+    /// The number of the socket that connects, the same in every event of one connection; 0 of one that is not watched for
+    /// what it says.
     pub socket: u64,
     /// What the one who opened it said first; `None` where nothing is known of it, such as before it has spoken.
     pub said: Option<Box<Said>>,

@@ -1,11 +1,10 @@
 //! The verdict: what the rules say to an event, less the repeats, into the log of alerts.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{sync::Arc, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use lru::LruCache;
-use uuid::Uuid;
 
+use super::opened::{Judged, Opened};
 use crate::{
     alert::{Alert, Level, dedup::Dedup, log::Log, redact::Redactor},
     config::Config,
@@ -64,14 +63,14 @@ impl Judge {
 
     /// Judges an event. Gives back what its rules want to be remembered.
     pub fn judge(&mut self, mut observed: Observed) -> Lessons {
-        self.opened.recall(&mut observed);
+        self.recall_opened(&mut observed);
         let matches = self.rules.judge(&mut observed);
         if matches.is_empty() {
             return Lessons::default();
         }
-        self.opened.note(&observed, &matches);
         let observed = Arc::new(observed);
         let mut lessons = Lessons::default();
+        let opened = opened(&observed).map(|socket| (socket, matches.iter().map(|found| found.rule.id).collect()));
         for ask in Ask::ALL {
             if let Some(question) = question(ask, &observed, &matches) {
                 lessons.roles.extend(self.ask(ask, question));
@@ -88,11 +87,48 @@ impl Judge {
                 _ => {}
             }
         }
+        match opened {
+            Some((socket, rules)) => {
+                let judged = Judged { rules, alerts };
+                for others in self.opened.hold(socket, judged, Instant::now()) {
+                    self.send(others);
+                }
+            }
+            None => self.send(alerts),
+        }
+        lessons
+    }
+
+    /// Of a connection that has spoken: the rules that matched it before are not to match it once more, but for those
+    /// whose alerts have waited for this.
+    fn recall_opened(&mut self, observed: &mut Observed) {
+        if let Kind::Connection(connection) = &observed.event.kind
+            && connection.said.is_some()
+        {
+            let Judged { rules, alerts } = self.opened.take(connection.socket);
+            observed.facts.judged_before = rules;
+            observed.facts.rejudged = alerts.iter().map(|alert| alert.rule.id).collect();
+        }
+    }
+
+    /// Lets the alerts of one event go out.
+    fn send(&mut self, alerts: Vec<Alert>) {
         self.raised = self.raised.max(alerts.iter().map(|alert| alert.rule.level).max());
         for alert in self.dedup.admit(alerts) {
             self.log.append(alert);
         }
-        lessons
+    }
+
+    /// Lets alerts go out whose connections have not spoken in time.
+    pub fn release_overdue(&mut self, now: Instant) {
+        for alerts in self.opened.overdue(now) {
+            self.send(alerts);
+        }
+    }
+
+    /// When [`Self::release_overdue`] may next have something.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.opened.next_deadline()
     }
 
     /// Judges by these rules from now on. What correlations have counted goes on.
@@ -117,8 +153,11 @@ impl Judge {
         }
     }
 
-    /// Reports the counts of all windows.
+    /// Reports what waits, and the counts of all windows.
     pub fn finish(&mut self) {
+        for alerts in self.opened.finish() {
+            self.send(alerts);
+        }
         for alert in self.dedup.finish() {
             self.log.append(alert);
         }
@@ -165,40 +204,13 @@ impl Judge {
     }
 }
 
-/// Connections whose rules are remembered until they speak, which most do within a moment.
-const OPENED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not 0");
-
-/// The rules that matched a connection when it was opened: they have said what they have to say when it comes again with
-/// what it said.
-#[derive(Debug)]
-struct Opened(LruCache<u64, Box<[Uuid]>>);
-
-impl Default for Opened {
-    fn default() -> Self {
-        Self(LruCache::new(OPENED))
-    }
-}
-
-impl Opened {
-    /// Adds which rules have matched a connection before that has spoken.
-    fn recall(&mut self, observed: &mut Observed) {
-        if let Kind::Connection(connection) = &observed.event.kind
-            && connection.said.is_some()
-            && let Some(matched) = self.0.pop(&connection.socket)
-        {
-            observed.facts.judged_before.extend(matched);
+/// The number of a connection's socket that has yet to say what for.
+fn opened(observed: &Observed) -> Option<u64> {
+    match &observed.event.kind {
+        Kind::Connection(connection) if connection.said.is_none() => {
+            Some(connection.socket).filter(|socket| *socket != 0)
         }
-    }
-
-    /// Notes which rules matched a connection that may yet speak.
-    fn note(&mut self, observed: &Observed, matches: &[Match]) {
-        if let Kind::Connection(connection) = &observed.event.kind
-            && connection.said.is_none()
-            && connection.socket != 0
-        {
-            let rules = matches.iter().map(|found| found.rule.id).collect();
-            self.0.put(connection.socket, rules);
-        }
+        _ => None,
     }
 }
 

@@ -1,13 +1,18 @@
 //! What one event teaches about others.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
+use serde_json::json;
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{Last, Stream, entrance::Entrance, judge::Judge};
 use crate::{
-    alert::{Level, log::Log, redact::Redactor},
+    alert::{
+        Level,
+        log::{Log, Wanted},
+        redact::Redactor,
+    },
     detect::{document::RuleFile, load},
     event::recorded::event_from_line,
 };
@@ -93,4 +98,84 @@ fn a_role_is_known_to_what_comes_after() {
 fn what_stood_is_judged_when_its_listeners_are_known() {
     let stood = SHELL.replace('}', r#","event.startup":true}"#);
     check(&[SERVER, &stood, LISTENS], Some(Level::High));
+}
+
+/// A rule that a connection's opening matches, and one that takes what it says.
+const CONNECTIONS: &str = "
+title: To that port
+name: port
+id: 33333333-3333-4333-8333-333333333333
+logsource: {product: linux, category: network_connection}
+detection:
+    port: {DestinationPort: 443}
+    condition: port
+level: medium
+---
+title: To that server
+name: server
+id: 44444444-4444-4444-8444-444444444444
+logsource: {product: linux, category: network_connection}
+detection:
+    server: {tls.sni: example.org}
+    condition: server
+level: high
+---
+title: Trusted
+logsource: {product: linux, category: network_connection}
+filter:
+    rules: [port]
+    selection: {tls.sni: trusted.example}
+    condition: not selection
+";
+
+/// The titles of the alerts that these connections raise, each by its number, and the server that it asks for once it has
+/// spoken.
+fn check_connections(connections: &[(u64, Option<&str>)], expected: &[&str]) {
+    let file = RuleFile {
+        path: "rules.yml".into(),
+        text: CONNECTIONS.into(),
+        built_in: false,
+    };
+    let (rules, problems) = load(&[file], jiff::Timestamp::UNIX_EPOCH);
+    assert!(problems.is_empty(), "{problems:?}");
+    let log = Log::new(Redactor::off());
+    let mut reader = log.reader(Wanted::ALL);
+    let judge = Judge::new(rules, SignedDuration::ZERO, Arc::clone(&log), Level::Low, None);
+    let mut stream = Stream::new(Entrance::new(None), Last::Judge(Box::new(judge)));
+    for (number, server) in connections {
+        let mut event = json!({"time": 1, "category": "network_connection", "connection.id": number,
+            "DestinationIp": "192.0.2.1", "DestinationPort": 443});
+        if let Some(server) = server {
+            event["tls.sni"] = (*server).into();
+        }
+        stream.carry(vec![event_from_line(&event.to_string()).unwrap()]);
+    }
+    stream.finish();
+    log.close();
+    let alerts: Vec<_> = std::iter::from_fn(|| reader.read(100))
+        .flat_map(|batch| batch.alerts)
+        .collect();
+    let titles: Vec<_> = alerts.iter().map(|alert| &*alert.rule.title).collect();
+    assert_eq!(titles, expected, "{connections:?}");
+}
+
+#[test]
+fn a_rule_speaks_once_of_a_connection() {
+    check_connections(&[(7, None)], &["To that port"]);
+    // Both at once, the higher first.
+    check_connections(
+        &[(7, None), (7, Some("example.org"))],
+        &["To that server", "To that port"],
+    );
+    check_connections(&[(7, None), (7, Some("example.com"))], &["To that port"]);
+    // Of the first only what it says was seen, the others are another's.
+    check_connections(&[(7, Some("example.com"))], &["To that port"]);
+    check_connections(
+        &[(7, None), (8, Some("example.com"))],
+        &["To that port", "To that port"],
+    );
+    check_connections(&[(7, None), (7, None)], &["To that port", "To that port"]);
+    // What it says is excepted, and what another says.
+    check_connections(&[(7, None), (7, Some("trusted.example"))], &[]);
+    check_connections(&[(7, None), (8, Some("trusted.example"))], &["To that port"]);
 }
