@@ -63,3 +63,4 @@ mod threat;
 mod unix_sockets;
 mod web_shell;
 mod webhook;
+mod wire;
