@@ -33,12 +33,16 @@ pub(super) struct Cpu {
 }
 
 impl Agent {
-    /// Starts `program` with the rules in the folder `rules`, and waits for the alert that `probe` raises.
-    pub(super) fn start(program: &Path, rules: &Path, folder: &Path, probe: impl Fn() -> Result<()>) -> Result<Self> {
+    /// Starts the agent by `command` with the rules in the folder `rules`, and waits for the alert that `probe` raises.
+    pub(super) fn start(
+        mut command: Command,
+        rules: &Path,
+        folder: &Path,
+        probe: impl Fn() -> Result<()>,
+    ) -> Result<Self> {
         let output = folder.join("alerts");
         let messages = File::create(folder.join("messages"))?;
         let began = Instant::now();
-        let mut command = Command::new(program);
         command
             .args(["run", "--format", "ocsf", "--dedup", "0", "--rules-dir"])
             .arg(rules);
@@ -48,7 +52,7 @@ impl Agent {
             .stderr(messages);
         let child = command
             .spawn()
-            .with_context(|| format!("failed to start {}", program.display()))?;
+            .with_context(|| format!("failed to start {}", command.get_program().display()))?;
         let mut agent = Self {
             child,
             output,

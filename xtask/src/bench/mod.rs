@@ -2,6 +2,7 @@
 
 mod agent;
 mod kernel;
+mod requests;
 mod rules;
 mod scan;
 mod storm;
@@ -74,6 +75,7 @@ pub(crate) fn bench(workspace: &Workspace, quick: bool, agent: Option<PathBuf>) 
     bench.storms("alerting", true)?;
     bench.latency()?;
     bench.quiet_costs()?;
+    bench.requests()?;
     bench.scans()?;
     // Where SigmaHQ's are not at hand, the built-in rules are measured anyway.
     bench.rule_costs(workspace.corpus("sigmahq/rules/linux").as_deref())
@@ -203,11 +205,23 @@ impl Bench {
     }
 
     fn with_agent<T>(&self, alerting: bool, measure: impl FnOnce(&Agent) -> Result<T>) -> Result<T> {
+        self.with_agent_reading("containers", alerting, measure)
+    }
+
+    /// With an agent that reads these connections (`wire.of`).
+    fn with_agent_reading<T>(
+        &self,
+        connections: &str,
+        alerting: bool,
+        measure: impl FnOnce(&Agent) -> Result<T>,
+    ) -> Result<T> {
         let folder = tempfile::tempdir()?;
         let rules = folder.path().join("rules");
         rules::write(&rules, RULES, alerting)?;
+        let mut command = Command::new(&self.agent);
+        command.env("TOCSIN_WIRE_OF", connections);
         let probe = || probe(&self.tick);
-        measure(&Agent::start(&self.agent, &rules, folder.path(), probe)?)
+        measure(&Agent::start(command, &rules, folder.path(), probe)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The load: programs run and connections made, as fast as they go or at a rate, each with a number of its own.
 
 use std::{
+    io::Write as _,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -52,6 +53,26 @@ pub(super) fn connect(count: u32, workers: u32) -> Result<Duration> {
         // Reset when closed: else the ports that wait for stragglers run out.
         set_socket_linger(&stream, Some(Duration::ZERO))?;
         // Whoever connects accepts, too, so that the listener's queue never fills.
+        listener.accept()?;
+        Ok(())
+    })
+}
+
+/// The same, and each says what it wants, as HTTP; at most `rate` a second.
+pub(super) fn requests(count: u32, workers: u32, rate: Option<u32>) -> Result<Duration> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let (address, start) = (listener.local_addr()?, Instant::now());
+    spread(count, workers, |number| {
+        if let Some(rate) = rate {
+            let due = start + Duration::from_secs(1) * number / rate;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let mut stream = TcpStream::connect(address).context("failed to connect")?;
+        set_socket_linger(&stream, Some(Duration::ZERO))?;
+        let request = format!(
+            "GET /{MARK}{number:07} HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: bench/1\r\nAccept: */*\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes())?;
         listener.accept()?;
         Ok(())
     })

@@ -1,5 +1,6 @@
 #!/bin/busybox sh
-# The guest's first process: starts the agent, runs a program from /tmp until the agent rings, and powers off.
+# The guest's first process: starts the agent, runs a program from /tmp and asks for a page until the agent rings about both,
+# and powers off.
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
@@ -12,13 +13,28 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ip link set lo up
 cp /bin/busybox /tmp/busybox
 
-tocsin run >/tmp/alerts 2>/tmp/messages &
+mkdir /tmp/rules
+cat >/tmp/rules/request.yml <<'RULE'
+title: Request of the emulated machine
+id: 00000000-0000-4000-8000-000000000001
+logsource: {product: linux, category: network_connection}
+detection:
+    request: {http.host: 127.0.0.1, http.path: /emulated}
+    condition: request
+level: high
+RULE
+httpd -p 127.0.0.1:80 -h /tmp
+
+TOCSIN_WIRE_OF=everywhere tocsin run --rules-dir /tmp/rules >/tmp/alerts 2>/tmp/messages &
 agent=$!
 deadline=$(($(cut -d. -f1 /proc/uptime) + 90))
 while kill -0 $agent 2>/dev/null && [ "$(cut -d. -f1 /proc/uptime)" -lt $deadline ]; do
     /tmp/busybox true
-    if grep -q 'Process execution from temporary folder' /tmp/alerts; then
-        echo "tocsin-vm: passed"
+    wget -q -O /dev/null http://127.0.0.1/emulated?query
+    if grep -q 'Process execution from temporary folder' /tmp/alerts &&
+        grep -q 'Request of the emulated machine' /tmp/alerts; then
+        # What a sensor that is off would have seen, the tests of this machine's kernel do not miss.
+        grep -q 'sensor off' /tmp/messages || echo "tocsin-vm: passed"
         break
     fi
     sleep 0.2
