@@ -182,7 +182,8 @@ mod bpf {
         // SAFETY: the map's value lives as long as the program. A socket sends one packet at a time; an entry that is
         // replaced meanwhile is another's of the same size.
         let watched = unsafe { &mut *watched };
-        if take_some(ctx, socket, cookie, watched).is_none() || watched.taken >= watched.wanted {
+        let goes_on = take_some(ctx, socket, cookie, watched).is_some();
+        if !goes_on || (watched.wanted != 0 && watched.taken >= watched.wanted) {
             // It may have been forgotten meanwhile.
             let _ = WATCHED.remove(cookie);
         }

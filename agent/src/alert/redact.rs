@@ -17,7 +17,7 @@ use serde_json::Value;
 use self::patterns::PATTERNS;
 use super::Alert;
 use crate::{
-    event::{Container, Event, Execution, Kind, Process},
+    event::{Container, Event, Execution, Kind, Process, Said},
     observed::Observed,
 };
 
@@ -134,9 +134,15 @@ impl Redactor {
                     without = Some(Kind::Health(health));
                 }
             }
+            Kind::Connection(connection) => {
+                if let Some(said) = connection.said.as_deref().and_then(|said| self.said(said)) {
+                    let mut connection = connection.clone();
+                    connection.said = Some(Box::new(said));
+                    without = Some(Kind::Connection(connection));
+                }
+            }
             Kind::Fork(_)
             | Kind::Exit(_)
-            | Kind::Connection(_)
             | Kind::Listen(_)
             | Kind::Dns(_)
             | Kind::Runtime(_)
@@ -161,6 +167,25 @@ impl Redactor {
             given: given.or_else(|| event.given.clone()),
             ..*event
         })
+    }
+
+    /// `None` if it is clean.
+    fn said(&self, said: &Said) -> Option<Said> {
+        let mut without = said.clone();
+        let Said {
+            server_name,
+            host,
+            path,
+            user_agent,
+        } = &mut without;
+        let mut dirty = false;
+        for text in [server_name, host, path, user_agent].into_iter().flatten() {
+            if let Cow::Owned(clean) = self.text(text) {
+                *text = clean.into();
+                dirty = true;
+            }
+        }
+        dirty.then_some(without)
     }
 
     /// The process with its ancestors; those above the last secret stay shared.

@@ -12,7 +12,7 @@ use crate::{
     event::{
         Connection, Container, ContainerAction, ContainerChange, Credentials, Descriptor, DnsMessage, Event, ExeFlags,
         Exec, Execution, Findings, Health, HostNamespaces, Kind, ListenAddress, Listener, LogSource, Metadata, Mount,
-        Owner, Process, ProcessKey, Protocol, Seccomp,
+        Owner, Process, ProcessKey, Protocol, Said, Seccomp,
     },
     observed::{Facts, Observed},
 };
@@ -178,6 +178,13 @@ pub(crate) fn with_secret(alert: &Alert, secret: &str) -> Alert {
         Kind::Exec(exec) => Arc::make_mut(&mut exec.execution).command_line = secret.into(),
         Kind::Container(change) => change.container = secret_container(&change.container, secret),
         Kind::Health(health) => secret.clone_into(&mut health.detail),
+        Kind::Connection(connection) => {
+            connection.said = Some(Box::new(Said {
+                path: Some(secret.into()),
+                user_agent: Some(secret.into()),
+                ..Said::default()
+            }));
+        }
         _ => {}
     }
     if let Some(given) = &mut observed.event.given {

@@ -32,6 +32,10 @@ pub(super) const PATTERNS: &[&str] = &[
     r"(?:^|[\s/])redis-cli\s(?:.*\s)?-a\s+(?<secret>[^\s]+)",
     // openssl -passin pass:X
     r"\s-pass(?:in|out)?\s+pass:(?<secret>[^\s]+)",
+    // Telegram's, Slack's and Discord's paths, which are keys
+    r"/bot\d{6,}:(?<secret>[0-9A-Za-z_-]{20,})",
+    r"/services/T[0-9A-Z]+/B[0-9A-Z]+/(?<secret>[0-9A-Za-z]{16,})",
+    r"/webhooks/\d{10,}/(?<secret>[0-9A-Za-z_-]{20,})",
     // AWS access key ids and the keys of others that are known by their beginning
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     r"\b(?:gh[pousr]_[0-9A-Za-z]{20,}|github_pat_[0-9A-Za-z_]{20,}|glpat-[0-9A-Za-z_-]{16,}|xox[abprs]-[0-9A-Za-z-]{10,}|sk_live_[0-9A-Za-z]{16,}|npm_[0-9A-Za-z]{30,}|AIza[0-9A-Za-z_-]{30,}|hvs\.[0-9A-Za-z_-]{20,}|dckr_pat_[0-9A-Za-z_-]{20,})",

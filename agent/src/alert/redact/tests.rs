@@ -71,6 +71,18 @@ fn secrets_are_blotted_out() {
             "curl -H Private-Token: abc host",
             "curl -H Private-Token: [redacted] host",
         ),
+        (
+            "https://api.telegram.org/bot110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PAL/getMe",
+            "https://api.telegram.org/bot110201543:[redacted]/getMe",
+        ),
+        (
+            "/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+            "/services/T00000000/B00000000/[redacted]",
+        ),
+        (
+            "/api/webhooks/1234567890123/abcdefghijklmnopqrstuvwxyz_-x",
+            "/api/webhooks/1234567890123/[redacted]",
+        ),
         ("aws AKIAIOSFODNN7EXAMPLE s3", "aws [redacted] s3"),
         ("git ghp_0123456789abcdefghijABCDEFGHIJ012345", "git [redacted]"),
         (
@@ -109,6 +121,9 @@ fn near_misses_stay() {
         "eyJ.a.b",
         "docker login -u me --password-stdin",
         "the bearer of news",
+        "/bot42:x/getMe",
+        "/api/v1/services/Web/B/x",
+        "/api/webhooks/12/x",
     ];
     check(&clean.map(|text| (text, text)));
 }
