@@ -231,12 +231,14 @@ fn a_containers_request_stands_in_the_alert_about_it() {
     let options = "--network none --cap-add NET_ADMIN --env KUBERNETES_SERVICE_HOST=10.96.0.1 \
                    --env KUBERNETES_SERVICE_PORT=80";
     let options: Vec<_> = options.split_whitespace().collect();
-    // Somebody listens at both addresses, of which only one was told of.
+    // Somebody listens at both addresses, of which only one was told of, and never answers.
     let ask = |name: &str, request: &str| {
         let script = format!(
             "ip address add 10.96.0.1/32 dev lo; ip address add 192.0.2.7/32 dev lo
-             for port in 80 443; do python3 -m http.server $port >/dev/null 2>&1 & done
-             until [ $(ss -ltn | grep -cE ':(80|443) ') = 2 ]; do :; done
+             python3 -c 'import socket, time
+servers = [socket.create_server((\"\", port)) for port in (80, 443)]
+time.sleep(60)' &
+             until [ $(ss -ltn | grep -cE ':(80|443) ') = 2 ]; do kill -0 $! || exit; done
              curl --silent --insecure --max-time 2 {request}"
         );
         dockerd.run_to_end(name, &options, &[image, "bash", "-c", &script])

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     alert::Alert,
     detect::Rule,
-    event::{Container, Kind, Process, WebWorker},
+    event::{Container, Kind, Process, Said, WebWorker},
 };
 
 /// The first digits of a container's id, by which Docker and Falco show it.
@@ -98,8 +98,11 @@ impl Display for What<'_> {
             }
             Kind::Connection(connection) if connection.initiated => {
                 write!(out, "{who} connects to {}", connection.destination)?;
-                match observed.facts.destination_name.as_deref() {
-                    Some(name) => write!(out, " ({name})"),
+                if let Some(name) = observed.facts.destination_name.as_deref() {
+                    write!(out, " ({name})")?;
+                }
+                match connection.said.as_deref() {
+                    Some(said) => Asks(said).fmt(out),
                     None => Ok(()),
                 }
             }
@@ -124,6 +127,28 @@ impl Display for What<'_> {
             | Kind::KubernetesServer(_)
             | Kind::Baseline(_) => Matched(self.0).fmt(out),
         }
+    }
+}
+
+/// What a connection is for, by its own word: `and asks api.example for /pods as curl/8.5.0`.
+struct Asks<'a>(&'a Said);
+
+impl Display for Asks<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Said {
+            server_name,
+            host,
+            path,
+            user_agent,
+        } = self.0;
+        out.write_str(" and asks")?;
+        let whom = server_name.as_ref().or(host.as_ref());
+        for (word, text) in [("", whom), (" for", path.as_ref()), (" as", user_agent.as_ref())] {
+            if let Some(text) = text {
+                write!(out, "{word} {text}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -194,6 +219,24 @@ mod tests {
         for (alert, expected) in cases {
             assert_eq!(Summary(&alert).to_string(), expected);
         }
+    }
+
+    #[test]
+    fn what_is_asked_is_told_as_far_as_it_is_known() {
+        let said = |texts: [&str; 4]| {
+            let [server_name, host, path, user_agent] =
+                texts.map(|text| Some(text).filter(|text| !text.is_empty()).map(Into::into));
+            Asks(&Said {
+                server_name,
+                host,
+                path,
+                user_agent,
+            })
+            .to_string()
+        };
+        assert_eq!(said(["example.org", "", "", ""]), " and asks example.org");
+        assert_eq!(said(["", "a", "/x", "curl/8.5.0"]), " and asks a for /x as curl/8.5.0");
+        assert_eq!(said(["", "", "/x", ""]), " and asks for /x");
     }
 
     #[test]
