@@ -5,7 +5,10 @@
 
 use std::{cell::RefCell, io::BufReader, mem::offset_of};
 
-use agent_ebpf::dns::{self, DnsRecord};
+use agent_ebpf::{
+    dns::{self, DnsRecord},
+    wire::{self, WireRecord},
+};
 use jiff::{SignedDuration, Timestamp};
 use tocsin::{
     alert::{Level, log::Log, redact::Redactor},
@@ -38,6 +41,28 @@ pub fn dns(message: &[u8]) {
     record[offset_of!(DnsRecord, length)..][..size_of::<u16>()].copy_from_slice(&length.to_ne_bytes());
     record.extend(message);
     Decoder::new(Clock::now()).decode(&record);
+}
+
+/// What a connection says first, in two parts: the first byte tells how long the first one is.
+pub fn wire(bytes: &[u8]) {
+    let Some((cut, said)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(all) = u16::try_from(said.len()) else {
+        return;
+    };
+    let mut decoder = Decoder::new(Clock::now());
+    let (begin, end) = said.split_at(usize::from(*cut).min(said.len()));
+    for (offset, part) in [(0, begin), (begin.len(), end)] {
+        let mut record = vec![0; size_of::<WireRecord>()];
+        record[..wire::TAG.len()].copy_from_slice(&wire::TAG);
+        let mut put = |at: usize, number: &[u8]| record[at..][..number.len()].copy_from_slice(number);
+        put(offset_of!(WireRecord, length), &(part.len() as u16).to_ne_bytes());
+        put(offset_of!(WireRecord, offset), &(offset as u32).to_ne_bytes());
+        put(offset_of!(WireRecord, wanted), &u32::from(all).to_ne_bytes());
+        record.extend(part);
+        decoder.decode(&record);
+    }
 }
 
 /// A threat feed: the first byte chooses the format.

@@ -22,6 +22,8 @@ pub(crate) enum Target {
     Record,
     /// Files of rules
     Rule,
+    /// What connections say first
+    Wire,
 }
 
 impl Target {
@@ -35,7 +37,7 @@ impl Target {
         match self {
             Self::Feed => &["ti"],
             Self::Rule => &["sigmahq/rules/linux/network_connection"],
-            Self::Dns | Self::Event | Self::Record => &[],
+            Self::Dns | Self::Event | Self::Record | Self::Wire => &[],
         }
     }
 }
