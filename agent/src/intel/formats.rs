@@ -35,6 +35,7 @@ pub fn read(settings: &FeedSettings, input: &mut dyn BufRead, written: Option<Ti
     let start = input.fill_buf().map_err(unreadable)?;
     let format = match settings.format {
         Format::Auto => detect(start).ok_or("nobody can tell its format: set it")?,
+        Format::Misp if !is_json(start) => Format::Csv,
         format => format,
     };
     let mut reading = Reading {
@@ -73,11 +74,20 @@ pub fn end(settings: &FeedSettings, written: Timestamp) -> Timestamp {
     written.checked_add(settings.max_age).unwrap_or(Timestamp::MAX)
 }
 
+/// The beginning of a file as text, without what says nothing.
+fn beginning(start: &[u8]) -> String {
+    let start = String::from_utf8_lossy(start);
+    start.trim_start_matches('\u{FEFF}').trim_start().to_owned()
+}
+
+fn is_json(start: &[u8]) -> bool {
+    beginning(start).starts_with(['{', '['])
+}
+
 /// What a file is that begins so.
 fn detect(start: &[u8]) -> Option<Format> {
-    let start = String::from_utf8_lossy(start);
-    let start = start.trim_start_matches('\u{FEFF}').trim_start();
-    if start.starts_with(['{', '[']) {
+    if is_json(start) {
+        let start = beginning(start);
         let says = |words: &[&str]| words.iter().any(|word| start.contains(word));
         let formats = [
             (Format::Stix, says(&["\"objects\"", "\"bundle\"", "\"spec_version\""])),
@@ -86,6 +96,7 @@ fn detect(start: &[u8]) -> Option<Format> {
         ];
         return formats.into_iter().find_map(|(format, fits)| fits.then_some(format));
     }
+    let start = beginning(start);
     let mut lines = start
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));

@@ -74,7 +74,7 @@ pub enum Format {
     Csv,
     /// A STIX 2.1 bundle.
     Stix,
-    /// Events of MISP.
+    /// Events of MISP, in JSON or as a table.
     Misp,
     /// Kunai's indicators, a JSON object a line.
     Kunai,
