@@ -327,6 +327,13 @@ fn feeds_have_names_of_their_own() {
         config.changes(&other).contains(&"feed.dns_v4.format".to_owned()),
         "it is gone"
     );
+    let fetched = |word: &str| read(&format!("[feed.c2]\nurl = 'https://feeds.example/{word}'\n"));
+    assert_eq!(fetched("hunter2").changes(&fetched("hunter3")), ["feed"]);
+    let shown = settings_of(&fetched("hunter2"));
+    assert!(
+        !format!("{shown:?}").contains("hunter2"),
+        "an address may hold a secret"
+    );
     let shown = settings_of(&config);
     let shown = shown
         .iter()
@@ -346,6 +353,42 @@ fn feeds_have_names_of_their_own() {
         (
             "[feed.c2]\ndirection = 'up'\n",
             "feed.c2.direction: unknown variant `up`, expected one of `outbound`, `inbound`, `both`",
+        ),
+        (
+            "[feed.c2]\nurl = 'http://feeds.example/'\n",
+            "tocsin.toml:2: feed.c2.url: not https://",
+        ),
+        (
+            "[feed.c2]\npath = '/c2'\n\nurl = 'https://feeds.example/'\n",
+            "tocsin.toml:4: feed.c2.url: path is set, too: a feed has one source",
+        ),
+        (
+            "[feed.c2]\ntaxii = 'https://x.example/'\nurl = 'https://feeds.example/'\n",
+            "tocsin.toml:2: feed.c2.taxii: url is set, too",
+        ),
+        (
+            "[feed.c2]\npath = '/c2'\nca = '/ca'\n",
+            "tocsin.toml:3: feed.c2.ca: for url and taxii only",
+        ),
+        (
+            "[feed.c2]\nurl = 'http://127.0.0.1/'\nca = '/ca'\n",
+            "tocsin.toml:3: feed.c2.ca: for https:// only",
+        ),
+        (
+            "[feed.c2]\nurl = 'https://x.example/'\ntoken-file = '/t'\npassword-file = '/p'\n",
+            "tocsin.toml:4: feed.c2.password-file: token-file is set, too",
+        ),
+        (
+            "[feed.c2]\ntaxii = 'https://x.example/'\nformat = 'csv'\n",
+            "tocsin.toml:3: feed.c2.format: a collection is of STIX",
+        ),
+        (
+            "[feed.c2]\nevery = '1m'\n",
+            "tocsin.toml:2: feed.c2.every: that is too often: 5m at least",
+        ),
+        (
+            "[feed.c2]\nmax-mib = 0\n",
+            "tocsin.toml:2: feed.c2.max-mib: 0 is not from 1 to 512",
         ),
         ("[feed.'c 2']\npath = '/c2'\n", "c 2 is no name of a feed"),
         ("feed = 3\n", "this is a section"),

@@ -29,8 +29,8 @@ const LONGEST_LINE: u64 = 1 << 16;
 /// A larger JSON document is refused: all of it is in memory while it is read. Of lines there may be more.
 const LARGEST_DOCUMENT: u64 = 128 << 20;
 
-/// Reads a feed, which was `written` then if that is known: it is in force for a while.
-pub fn read(settings: &FeedSettings, input: &mut dyn BufRead, written: Option<Timestamp>) -> Result<Contents, String> {
+/// Reads a feed.
+pub fn read(settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Contents, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     let start = input.fill_buf().map_err(unreadable)?;
     let format = match settings.format {
@@ -40,7 +40,6 @@ pub fn read(settings: &FeedSettings, input: &mut dyn BufRead, written: Option<Ti
     };
     let mut reading = Reading {
         confidence: settings.confidence,
-        expires: written.map_or(Timestamp::MAX, |written| end(settings, written)),
         builder: Builder::default(),
         refused: Refused::default(),
         line: None,
@@ -62,16 +61,7 @@ pub fn read(settings: &FeedSettings, input: &mut dyn BufRead, written: Option<Ti
     Ok(Contents {
         list,
         refused: reading.refused,
-        written,
     })
-}
-
-/// When what was written then is too old.
-pub fn end(settings: &FeedSettings, written: Timestamp) -> Timestamp {
-    if settings.max_age.is_zero() {
-        return Timestamp::MAX;
-    }
-    written.checked_add(settings.max_age).unwrap_or(Timestamp::MAX)
 }
 
 /// The beginning of a file as text, without what says nothing.
@@ -108,8 +98,6 @@ fn detect(start: &[u8]) -> Option<Format> {
 struct Reading {
     /// How sure it is where it does not say.
     confidence: u8,
-    /// When all of it is too old.
-    expires: Timestamp,
     builder: Builder,
     refused: Refused,
     /// The line that is being read, where there are lines.
@@ -132,7 +120,7 @@ impl Reading {
         };
         let said = Said {
             confidence: own.confidence.unwrap_or(self.confidence),
-            expires: own.expires.map_or(self.expires, |expires| expires.min(self.expires)),
+            expires: own.expires.unwrap_or(Timestamp::MAX),
             tags: own.tags,
         };
         if let Err(reason) = self.builder.add(network, said) {

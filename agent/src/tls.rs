@@ -1,4 +1,4 @@
-//! How sinks speak TLS: whom they trust, and who they say they are.
+//! How receivers of alerts and servers of feeds are spoken to in TLS: whom the agent trusts, and who it says it is.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,22 +11,22 @@ use rustls::{
 
 use crate::config::secret::Secret;
 
-/// Files in PEM that stand in a sink's settings.
+/// Files in PEM that stand in settings.
 #[derive(Clone, Debug)]
-pub(super) struct TlsFiles<'a> {
+pub struct TlsFiles<'a> {
     /// The section of the settings.
-    pub(super) section: &'static str,
+    pub section: &'a str,
     /// Certificates of the authorities that are trusted; without it the node's own.
-    pub(super) ca: Option<&'a Path>,
+    pub ca: Option<&'a Path>,
     /// The certificate that is shown to the server …
-    pub(super) certificate: Option<&'a Path>,
+    pub certificate: Option<&'a Path>,
     /// … and its key.
-    pub(super) key: Option<&'a Path>,
+    pub key: Option<&'a Path>,
 }
 
 impl TlsFiles<'_> {
     /// Refuses files where nothing is encrypted: whoever names them believes that it is.
-    pub(super) fn must_be_absent(&self, scheme: &str) -> Result<()> {
+    pub fn must_be_absent(&self, scheme: &str) -> Result<()> {
         let section = self.section;
         for (name, file) in [
             ("ca", self.ca),
@@ -39,7 +39,7 @@ impl TlsFiles<'_> {
     }
 
     /// Reads the files.
-    pub(super) fn client(&self) -> Result<ClientConfig> {
+    pub fn client(&self) -> Result<ClientConfig> {
         let section = self.section;
         let roots = match self.ca {
             Some(file) => roots_of(file).with_context(|| self.cannot_read("ca", file))?,
