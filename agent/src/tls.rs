@@ -9,7 +9,15 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::config::secret::Secret;
+use crate::{config::secret::Secret, node};
+
+/// Where distributions have the authorities that they trust. An image of the agent alone has none, but finds the node's.
+const BUNDLES: [&str; 4] = [
+    "etc/ssl/certs/ca-certificates.crt",
+    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "etc/ssl/ca-bundle.pem",
+    "etc/ssl/cert.pem",
+];
 
 /// Files in PEM that stand in settings.
 #[derive(Clone, Debug)]
@@ -82,8 +90,43 @@ fn roots_of(file: &Path) -> Result<RootCertStore> {
 }
 
 fn roots_of_the_node() -> Result<RootCertStore> {
+    let mut certificates = rustls_native_certs::load_native_certs().certs;
+    if certificates.is_empty() {
+        certificates = bundle_below(node::root());
+    }
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(certificates);
     ensure!(!roots.is_empty(), "this node trusts no authority, so one must be named");
     Ok(roots)
+}
+
+/// The authorities that a node trusts, of which the root is there.
+fn bundle_below(root: &Path) -> Vec<CertificateDer<'static>> {
+    let found = BUNDLES.iter().find_map(|bundle| certificates(&root.join(bundle)).ok());
+    found.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+    use super::*;
+
+    #[test]
+    fn the_nodes_authorities_are_found_below_its_root() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(bundle_below(root.path()).is_empty());
+        let identity = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let text = BASE64_STANDARD.encode(identity.cert.der());
+        let bundle = root.path().join(BUNDLES[1]);
+        fs::create_dir_all(bundle.parent().unwrap()).unwrap();
+        fs::write(
+            &bundle,
+            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"),
+        )
+        .unwrap();
+        assert_eq!(bundle_below(root.path()), [identity.cert.der().clone()]);
+    }
 }

@@ -318,6 +318,20 @@ fn lengths_of_time_and_sizes_are_written_as_they_are_read() {
 }
 
 #[test]
+fn the_examples_of_the_page_of_feeds_are_configurations() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/threat-feeds.md");
+    let page = fs::read_to_string(page).unwrap();
+    let examples = page.split("```toml\n").skip(1);
+    let examples = examples.filter_map(|rest| rest.split("```").next());
+    let feeds: Vec<_> = examples.flat_map(|example| read(example).feed).collect();
+    let of = |name: &str| feeds.iter().find(|(known, _)| known == name).unwrap().1.source();
+    assert_eq!(of("feodo").unwrap().to_string(), "https://feodotracker.abuse.ch");
+    assert!(matches!(of("sector"), Some(settings::Source::Taxii(_))));
+    assert!(matches!(of("scanners"), Some(settings::Source::File(_))));
+    assert!(matches!(of("misp"), Some(settings::Source::Url(_))));
+}
+
+#[test]
 fn feeds_have_names_of_their_own() {
     let config = read("[feed.c2]\npath = '/c2'\nconfidence = 90\n[feed.dns_v4]\nformat = 'warninglist'\n");
     assert_eq!((config.feed.len(), config.feed["c2"].confidence), (2, 90));

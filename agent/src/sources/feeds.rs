@@ -196,7 +196,10 @@ pub async fn watch(
             warn!("changed feeds are only taken up on SIGHUP: {error:#}");
         }
         let (before, state, news_now) = (Arc::clone(&in_force), state.clone(), news.take());
-        let read = spawn_blocking(move || read_with(&settings, &state, &before, news_now));
+        let read = spawn_blocking(move || {
+            kept::remove_others(&state, &settings);
+            read_with(&settings, &state, &before, news_now)
+        });
         let intel = Arc::new(read.await?);
         if has_changed(&intel, &in_force) && events.send(tidings(&intel, &in_force)).await.is_err() {
             return Ok(());

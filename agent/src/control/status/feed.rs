@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::intel::{self, settings::Source};
+use crate::intel;
 
 /// A threat feed, or a warninglist.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Feed {
         Self {
             name: feed.name.to_string(),
             warninglist: feed.is_warninglist(),
-            fetched: matches!(feed.settings.source(), Some(Source::Url(_) | Source::Taxii(_))),
+            fetched: feed.settings.is_fetched(),
             indicators: contents.list.len(),
             bytes: contents.list.bytes(),
             refused: contents.refused.count,

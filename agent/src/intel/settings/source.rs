@@ -27,6 +27,11 @@ impl FeedSettings {
             .or_else(|| self.taxii.as_ref().map(Source::Taxii))
     }
 
+    /// Whether it is fetched over the network.
+    pub fn is_fetched(&self) -> bool {
+        matches!(self.source(), Some(Source::Url(_) | Source::Taxii(_)))
+    }
+
     /// What does not go together: the setting, and why.
     pub(super) fn contradictions(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();

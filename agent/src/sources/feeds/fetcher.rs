@@ -15,10 +15,10 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{failure::Failure, fetch::fetch, kept, remote::Outcome};
+use super::{failure::Failure, fetch::fetch, remote::Outcome};
 use crate::intel::{
     Feed, Intel,
-    settings::{FeedSettings, Feeds, Source},
+    settings::{FeedSettings, Feeds},
 };
 
 /// The first rest after a failure; each further one is twice as long, until the schedule's is reached.
@@ -73,12 +73,8 @@ impl Fetcher {
 
     /// Fetches these feeds from now on, each when what is in force of it is old enough.
     pub(super) fn configure(&mut self, settings: &Feeds, in_force: &Intel) {
-        let is_remote = |feed: &FeedSettings| match feed.source() {
-            Some(Source::Url(_) | Source::Taxii(_)) => true,
-            Some(Source::File(_)) | None => false,
-        };
         let mut before = std::mem::take(&mut self.feeds);
-        for (name, settings) in settings.iter().filter(|(_, settings)| is_remote(settings)) {
+        for (name, settings) in settings.iter().filter(|(_, settings)| settings.is_fetched()) {
             let same = before.remove(name).filter(|before| before.settings == *settings);
             let remote = same.unwrap_or_else(|| Remote {
                 settings: settings.clone(),
@@ -88,8 +84,6 @@ impl Fetcher {
             });
             self.feeds.insert(name.clone(), remote);
         }
-        let names: Vec<_> = self.feeds.keys().map(String::as_str).collect();
-        kept::remove_others(&self.state, &names);
     }
 
     /// Fetches all of them now.

@@ -19,7 +19,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::file::{BUFFER, stamp};
-use crate::intel::Stamp;
+use crate::intel::{
+    Stamp,
+    settings::{FeedSettings, Feeds},
+};
 
 /// How a server is asked whether what it said is still so, in its own words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,11 +149,14 @@ fn fingerprint(source: &Url) -> String {
     BASE64_STANDARD.encode(digest(&SHA256, source.as_str().as_bytes()))
 }
 
-/// Removes what is kept of other feeds than these, which nobody wants any more.
-pub(super) fn remove_others(state: &Path, names: &[&str]) {
+/// Removes what is kept of feeds that are not fetched any more.
+pub(super) fn remove_others(state: &Path, feeds: &Feeds) {
+    let is_wanted = |name: &OsStr| {
+        let feed = name.to_str().and_then(|name| feeds.get(name));
+        feed.is_some_and(FeedSettings::is_fetched)
+    };
     for entry in fs::read_dir(folder(state)).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_wanted = |stem: &OsStr| names.iter().any(|name| stem == *name);
         if !path.file_stem().is_some_and(is_wanted) {
             // What stays is no harm: nobody reads it.
             let _ = fs::remove_file(path);
@@ -205,9 +211,12 @@ mod tests {
         fetch(&kept, "<html>");
         assert_eq!(text(&kept, &source).as_deref(), Some("{\n}\n\n"), "until it is kept");
         kept.discard().unwrap();
-        remove_others(state.path(), &["c2", "d"]);
+        let mut feeds = Feeds::from([("c2".to_owned(), FeedSettings::default())]);
+        feeds.get_mut("c2").unwrap().url = Some(source.clone());
+        remove_others(state.path(), &feeds);
         assert_eq!(fs::read_dir(folder(state.path())).unwrap().count(), 1);
-        remove_others(state.path(), &["d"]);
+        feeds.get_mut("c2").unwrap().url = None;
+        remove_others(state.path(), &feeds);
         assert_eq!(text(&kept, &source), None);
     }
 
