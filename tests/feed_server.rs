@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -47,6 +48,8 @@ pub(crate) struct Reply {
     is_cut: bool,
     /// No length is announced.
     is_chunked: bool,
+    /// It comes after so long.
+    delay: Duration,
 }
 
 impl Reply {
@@ -58,6 +61,7 @@ impl Reply {
             times: 1,
             is_cut: false,
             is_chunked: false,
+            delay: Duration::ZERO,
         }
     }
 
@@ -81,7 +85,12 @@ impl Reply {
         }
     }
 
+    pub(crate) fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
     fn write(&self, out: &mut impl Write, written: &AtomicU64) -> std::io::Result<()> {
+        thread::sleep(self.delay);
         write!(out, "HTTP/1.1 {} As told\r\nconnection: close\r\n", self.status)?;
         for (name, value) in &self.headers {
             write!(out, "{name}: {value}\r\n")?;

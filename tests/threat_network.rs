@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Output,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -91,14 +92,12 @@ fn assert_listed(agent: &Tocsin, last: u8) {
         |alert: &serde_json::Value| title(alert) == TITLE && fact(alert, "threat.indicator") == indicator.as_str();
     let count = || agent.alerts().iter().filter(|alert| about(alert)).count();
     let before = count();
-    wait_for(
-        &format!("alert about {indicator}, log: {}", agent.log()),
-        PATIENCE,
-        || {
-            in_own_network(|| knock(address(last)))?;
+    in_own_network(|| {
+        wait_for(&format!("alert about {indicator}"), PATIENCE, || {
+            knock(address(last));
             (count() > before).then_some(())
-        },
-    );
+        });
+    });
     let alerts = agent.alerts();
     let alert = alerts.iter().rfind(|alert| about(alert)).unwrap();
     assert_eq!(fact(alert, "threat.feed"), "c2");
@@ -198,6 +197,16 @@ fn whatever_a_server_does_the_last_good_feed_stays_in_force() {
         line.starts_with("ok") && line.contains("1 indicators") && line.contains("fetches failed"),
         "{line}"
     );
+    // It says nothing at all, and nobody waits for it.
+    let before = stage.asked_for();
+    stage
+        .server
+        .answers(|_| Reply::new(200, "").after(Duration::from_mins(1)));
+    hurry(&agent);
+    wait_for("another request", PATIENCE, || {
+        (stage.asked_for() > before).then_some(())
+    });
+    assert_listed(&agent, 33);
     for place in [
         stage.kept(),
         agent.log().into_bytes(),
@@ -205,6 +214,7 @@ fn whatever_a_server_does_the_last_good_feed_stays_in_force() {
     ] {
         assert!(!String::from_utf8_lossy(&place).contains("hunter2"));
     }
+    assert!(agent.stop().0.success());
 }
 
 #[test]

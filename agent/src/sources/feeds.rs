@@ -59,7 +59,7 @@ fn read_with(settings: &Feeds, state: &Path, before: &Intel, mut news: Option<Ne
         let seen = match settings.source()? {
             Source::File(path) => file::look(name, settings, path, before),
             Source::Url(url) | Source::Taxii(url) => {
-                let news = news.take_if(|news| news.name == *name);
+                let news = news.take_if(|news| news.name == *name && news.settings == *settings);
                 remote::look(name, settings, (url, state), before, news)
             }
         };

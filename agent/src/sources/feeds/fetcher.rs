@@ -50,6 +50,8 @@ struct Remote {
 pub(super) struct News {
     /// The feed's name.
     pub(super) name: String,
+    /// By which settings it was fetched.
+    pub(super) settings: FeedSettings,
     pub(super) result: Result<Outcome, Failure>,
     /// It failed so often that it is worth telling.
     pub(super) is_told: bool,
@@ -158,7 +160,12 @@ impl Fetcher {
         };
         remote.due = Instant::now() + about(rest);
         let is_told = remote.failures >= TOLD;
-        Some(News { name, result, is_told })
+        Some(News {
+            name,
+            settings: remote.settings.clone(),
+            result,
+            is_told,
+        })
     }
 }
 

@@ -165,6 +165,7 @@ mod tests {
         fn look(&mut self, result: Option<Result<Outcome, Failure>>, is_told: bool) -> (usize, Option<&str>) {
             let news = result.map(|result| News {
                 name: "c2".to_owned(),
+                settings: self.settings.clone(),
                 result,
                 is_told,
             });

@@ -86,7 +86,7 @@ fn what_a_server_said_is_not_sent_once_more() {
         if asked.header("if-none-match") == "\"1\"" || asked.header("if-modified-since") == "yesterday" {
             return Reply::new(304, "");
         }
-        let reply = Reply::new(200, asked.target.clone());
+        let reply = Reply::new(200, asked.target.clone()).after(Duration::from_millis(20));
         match asked.target.as_str() {
             "/list" => reply.header("etag", "\"1\""),
             _ => reply.header("last-modified", "yesterday"),
