@@ -60,7 +60,7 @@ fn read_with(settings: &Feeds, state: &Path, before: &Intel, mut news: Option<Ne
             Source::File(path) => file::look(name, settings, path, before),
             Source::Url(url) | Source::Taxii(url) => {
                 let news = news.take_if(|news| news.name == *name && news.settings == *settings);
-                remote::look(name, settings, (url, state), before, news)
+                remote::look(name, settings, url, state, before, news)
             }
         };
         Some(Arc::new(seen.feed(name, settings, now)))

@@ -28,14 +28,15 @@ pub(super) enum Outcome {
 pub(super) fn look(
     name: &str,
     settings: &FeedSettings,
-    (source, state): (&Url, &Path),
+    source: &Url,
+    state: &Path,
     before: Option<&Feed>,
     news: Option<News>,
 ) -> Seen {
     let kept = Kept::new(state, name);
     let mut seen = match before.filter(|before| before.settings == *settings) {
         Some(same) => Seen::again(same),
-        None => from_disk(name, settings, (source, &kept), before),
+        None => from_disk(name, settings, source, &kept, before),
     };
     let Some(News { result, is_told, .. }) = news else {
         return seen;
@@ -45,7 +46,7 @@ pub(super) fn look(
             confirm(name, &kept, &mut seen);
             Ok(())
         }
-        Ok(Outcome::New(validators)) => take_up(name, settings, (source, &kept), validators, &mut seen),
+        Ok(Outcome::New(validators)) => take_up(name, settings, source, &kept, validators, &mut seen),
         Err(failure) => Err(failure),
     };
     match taken_up {
@@ -63,7 +64,7 @@ pub(super) fn look(
 }
 
 /// What is kept; where that cannot be read, what was in force of that source.
-fn from_disk(name: &str, settings: &FeedSettings, (source, kept): (&Url, &Kept), before: Option<&Feed>) -> Seen {
+fn from_disk(name: &str, settings: &FeedSettings, source: &Url, kept: &Kept, before: Option<&Feed>) -> Seen {
     let read = || -> Result<Option<(Arc<Contents>, Stamp)>, String> {
         let opened = kept.open(source).map_err(|error| format!("cannot be read: {error}"))?;
         let Some(mut document) = opened else {
@@ -72,17 +73,12 @@ fn from_disk(name: &str, settings: &FeedSettings, (source, kept): (&Url, &Kept),
         let contents = parse(name, settings, &mut document.text)?;
         Ok(Some((contents, document.stamp)))
     };
-    let failures = before.map_or(0, |before| before.failures);
-    match read() {
+    let seen = match read() {
+        Ok(None) => Seen::default(),
         Ok(Some((contents, stamp))) => Seen {
             contents,
             stamp: Some(stamp),
             fresh: Some(stamp.written),
-            failures,
-            ..Seen::default()
-        },
-        Ok(None) => Seen {
-            failures,
             ..Seen::default()
         },
         Err(reason) => {
@@ -94,6 +90,10 @@ fn from_disk(name: &str, settings: &FeedSettings, (source, kept): (&Url, &Kept),
                 ..of_same_source.map(Seen::again).unwrap_or_default()
             }
         }
+    };
+    Seen {
+        failures: before.map_or(0, |before| before.failures),
+        ..seen
     }
 }
 
@@ -111,7 +111,8 @@ fn confirm(name: &str, kept: &Kept, seen: &mut Seen) {
 fn take_up(
     name: &str,
     settings: &FeedSettings,
-    (source, kept): (&Url, &Kept),
+    source: &Url,
+    kept: &Kept,
     validators: Validators,
     seen: &mut Seen,
 ) -> Result<(), Failure> {
@@ -170,8 +171,8 @@ mod tests {
                 is_told,
             });
             let source = self.settings.url.clone().unwrap();
-            let place = (&source, self.state.path());
-            let seen = look("c2", &self.settings, place, self.feed.as_ref(), news);
+            let (state, before) = (self.state.path(), self.feed.as_ref());
+            let seen = look("c2", &self.settings, &source, state, before, news);
             let feed = seen.feed("c2", &self.settings, Timestamp::now());
             let feed = self.feed.insert(feed);
             (feed.contents.list.len(), feed.trouble.as_deref())
