@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::Output,
     time::Duration,
@@ -17,6 +17,7 @@ use crate::{
     feed_server::{Asked, FeedServer, Reply},
     network::{address, in_own_network},
     ocsf::{activity, fact, rule, title},
+    status::request,
     threat::{TITLE, knock},
     tocsin::{PATIENCE, Tocsin},
 };
@@ -68,6 +69,14 @@ impl Stage {
         let text = String::from_utf8(output.stdout).unwrap();
         let line = text.lines().find(|line| line.contains("feed c2"));
         line.unwrap_or_else(|| panic!("{text}")).to_owned()
+    }
+
+    fn metrics(&self) -> String {
+        request(
+            UnixStream::connect(self.path("metrics.sock")).unwrap(),
+            "GET /metrics",
+            "",
+        )
     }
 
     /// What is kept on disk.
@@ -187,6 +196,19 @@ fn whatever_a_server_does_the_last_good_feed_stays_in_force() {
     assert!(written < 100, "{written} MiB: the rest was not waited for");
     let resident = procfs_resident(agent.pid());
     assert!(resident < 400, "{resident} MiB");
+
+    let metrics = stage.metrics();
+    for sample in [
+        "tocsin_feed_in_force{feed=\"c2\"} 1",
+        "tocsin_feed_up_to_date{feed=\"c2\"} 0",
+        "tocsin_feed_indicators{feed=\"c2\"} 2",
+    ] {
+        assert!(metrics.lines().any(|line| line == sample), "{metrics}");
+    }
+    let failures = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("tocsin_feed_fetch_failures_total{feed=\"c2\"} "));
+    assert!(failures.unwrap().parse::<u32>().unwrap() >= 7, "{metrics}");
 
     // It has recovered.
     stage.server.answers(|_| Reply::new(200, list(&[33])));
@@ -344,7 +366,7 @@ fn a_feed_that_cannot_be_is_named_with_its_place() {
         ),
         (
             "[feed.c2]\nurl = 'https://feeds.example/'\nca = '/nonexistent'\n",
-            "FILE:3: feed.c2.ca: cannot read /nonexistent: No such file or directory (os error 2)",
+            "FILE:3: feed.c2.ca: cannot read /nonexistent: I/O error: No such file or directory (os error 2)",
         ),
         (
             &format!("[feed.c2]\nurl = 'http://127.0.0.1/'\nheaders-file = '{readable}'\n"),
