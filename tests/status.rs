@@ -225,7 +225,7 @@ fn json(socket: &Path) -> Value {
 }
 
 /// Asks over HTTP, and gives all that comes back.
-fn request(mut stream: impl Write + std::io::Read, ask: &str, header: &str) -> String {
+pub(crate) fn request(mut stream: impl Write + std::io::Read, ask: &str, header: &str) -> String {
     stream
         .write_all(format!("{ask} HTTP/1.0\r\n{header}\r\n").as_bytes())
         .unwrap();

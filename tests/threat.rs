@@ -21,7 +21,7 @@ use crate::{
     tocsin::{PATIENCE, Tocsin},
 };
 
-const TITLE: &str = "Connection to a known suspicious IP address";
+pub(crate) const TITLE: &str = "Connection to a known suspicious IP address";
 
 /// An agent with feeds in a folder of its own.
 struct Feeds {
@@ -68,7 +68,7 @@ fn section(name: &str, path: &Path, settings: &str) -> String {
 }
 
 /// Tries to connect; nobody listens.
-fn knock(ip: impl Into<IpAddr>) {
+pub(crate) fn knock(ip: impl Into<IpAddr>) {
     assert!(TcpStream::connect(SocketAddr::new(ip.into(), 4444)).is_err());
 }
 

@@ -27,7 +27,7 @@ use crate::{
     alert::{Level, redact::Redactor},
     control::{Control, Metrics},
     enrich::baseline::Learning,
-    intel::settings::{FeedSettings, Feeds, feeds},
+    intel::settings::{self, FeedSettings, Feeds, feeds},
     sinks::Outputs,
     sources::docker::RUNTIMES,
 };
@@ -278,6 +278,7 @@ impl Config {
         // What is not shown may differ all the same.
         for (path, differs) in [
             ("secrets", self.secrets != other.secrets),
+            ("feed", self.feed != other.feed),
             ("output", self.output != other.output),
         ] {
             if differs && !changes.iter().any(|change| change.starts_with(path)) {
@@ -288,11 +289,11 @@ impl Config {
     }
 
     /// What does not go together: the setting, and why.
-    pub fn contradictions(&self) -> Vec<(&'static str, String)> {
-        let mut found = Vec::new();
+    pub fn contradictions(&self) -> Vec<(String, String)> {
+        let mut found = settings::contradictions(&self.feed);
         if self.metrics.listen.is_some() && self.metrics.token_file.is_none() {
             let reason = "over TCP a token is needed: set metrics.token-file".to_owned();
-            found.push(("metrics.listen", reason));
+            found.push(("metrics.listen".to_owned(), reason));
         }
         found
     }

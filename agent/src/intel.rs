@@ -32,25 +32,27 @@ pub struct Feed {
     pub name: Arc<str>,
     /// What was said of it when it was read.
     pub settings: FeedSettings,
-    /// The state of its file when somebody last looked.
+    /// The state of its file when somebody last looked; of one that is fetched, of the file that is kept.
     pub stamp: Option<Stamp>,
-    /// What is in force: what the last good file said.
+    /// What is in force: what the source last said that could be understood.
     pub contents: Arc<Contents>,
-    /// Why the file that is there now is not in force.
+    /// When it last said so: a file was written then, a server asked.
+    pub fresh: Option<Timestamp>,
+    /// Why what the source has now is not in force.
     pub broken: Option<String>,
-    /// The same, or why what is in force is too old.
+    /// The same once it is worth telling, or why what is in force is too old.
     pub trouble: Option<String>,
+    /// How often it was fetched in vain since the agent started.
+    pub failures: u64,
 }
 
-/// What a file of a feed said.
+/// What the source of a feed said.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// What it lists.
     pub list: List,
     /// What of it could not be read.
     pub refused: Refused,
-    /// When it was written.
-    pub written: Option<Timestamp>,
 }
 
 /// By what a change of a file is known.
@@ -82,10 +84,16 @@ pub struct Threat {
 impl Intel {
     /// What is said at that time of an address with which a connection is made (`outbound`), or from which one comes.
     pub fn find(&self, ip: IpAddr, outbound: bool, at: Timestamp) -> Option<Threat> {
-        let threats = self.feeds.iter().filter(|feed| feed.concerns(outbound));
+        let threats = self
+            .feeds
+            .iter()
+            .filter(|feed| feed.concerns(outbound) && feed.is_in_force(at));
         let found = threats.filter_map(|feed| Some((feed, feed.contents.list.find(ip, at)?)));
         let (feed, found) = found.max_by_key(|(_, found)| found.confidence)?;
-        let mut warninglists = self.feeds.iter().filter(|feed| feed.is_warninglist());
+        let mut warninglists = self
+            .feeds
+            .iter()
+            .filter(|feed| feed.is_warninglist() && feed.is_in_force(at));
         let warninglist = warninglists.find(|feed| feed.contents.list.find(ip, at).is_some());
         Some(Threat {
             feed: Arc::clone(&feed.name),
@@ -105,9 +113,24 @@ impl Feed {
             settings,
             stamp: None,
             contents: Arc::new(contents),
+            fresh: None,
             broken: None,
             trouble: None,
+            failures: 0,
         }
+    }
+
+    /// When what it says is too old, unless its source says it again.
+    pub fn end(&self) -> Timestamp {
+        let max_age = self.settings.max_age;
+        let end = self.fresh.filter(|_| !max_age.is_zero());
+        let end = end.and_then(|fresh| fresh.checked_add(max_age).ok());
+        end.unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether what it says counts at that time.
+    pub fn is_in_force(&self, at: Timestamp) -> bool {
+        at < self.end()
     }
 
     /// It says what is harmless.
@@ -139,7 +162,7 @@ mod tests {
     use super::*;
 
     fn feed(name: &str, text: &str, settings: FeedSettings) -> Arc<Feed> {
-        let contents = formats::read(&settings, &mut text.as_bytes(), None).unwrap();
+        let contents = formats::read(&settings, &mut text.as_bytes()).unwrap();
         Arc::new(Feed::new(name, settings, contents))
     }
 
@@ -186,6 +209,21 @@ mod tests {
             });
             let expected = expected.map(|(feed, indicator, sure, listed)| (feed, indicator.to_owned(), sure, listed));
             assert_eq!(found, expected, "{ip} {outbound}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_old_is_not_in_force() {
+        let day = jiff::SignedDuration::from_hours(24);
+        let fresh = Timestamp::UNIX_EPOCH;
+        let mut feed = Arc::into_inner(feed("old", "192.0.2.1\n", FeedSettings::default())).unwrap();
+        feed.fresh = Some(fresh);
+        let intel = Intel {
+            feeds: vec![Arc::new(feed)],
+        };
+        for (days, is_there) in [(29, true), (30, false)] {
+            let found = intel.find("192.0.2.1".parse().unwrap(), true, fresh + day * days);
+            assert_eq!(found.is_some(), is_there, "after {days} days");
         }
     }
 }

@@ -23,6 +23,8 @@ pub mod stream;
 pub mod detect;
 pub mod alert;
 pub mod sinks;
+pub mod http;
+pub mod tls;
 pub mod control;
 pub mod service;
 pub mod run;

@@ -82,7 +82,7 @@ pub fn feed(bytes: &[u8]) {
             ..FeedSettings::default()
         };
         // Most of it is refused, with a reason.
-        let _ = formats::read(&settings, &mut BufReader::new(rest), Some(Timestamp::UNIX_EPOCH));
+        let _ = formats::read(&settings, &mut BufReader::new(rest));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use clap::{Args, Subcommand};
 use tracing::warn;
 
@@ -14,6 +14,7 @@ use crate::{
         secret,
     },
     sinks,
+    sources::feeds,
 };
 
 /// Show what can be set, what is in force, and what is wrong with it
@@ -71,7 +72,7 @@ fn check(layers: &Layers, out: &mut impl Write) -> Result<ExitCode> {
         Ok(effective) => {
             let mut problems = secret::problems(&effective);
             if problems.is_empty() {
-                problems.extend(problem_of_outputs(layers, &effective));
+                problems.extend(problems_of_others(layers, &effective));
             }
             (problems, effective.warnings)
         }
@@ -92,20 +93,29 @@ fn check(layers: &Layers, out: &mut impl Write) -> Result<ExitCode> {
     })
 }
 
-/// What only shows when the outputs are opened: settings that contradict each other, files that cannot be read.
-fn problem_of_outputs(layers: &Layers, effective: &Effective) -> Option<Problem> {
-    let error = sinks::open(&effective.config.output, &Arc::default()).err()?;
-    let reason = format!("{error:#}");
-    let (path, reason) = reason.split_once(": ").unwrap_or(("", &reason));
-    let origin = match effective.origin(path) {
-        Origin::Default => Origin::File(layers.path().to_owned(), 0),
-        origin => origin.clone(),
+/// What only shows when the outputs are opened and the servers of feeds could be asked: settings that contradict each
+/// other, files that cannot be read.
+fn problems_of_others(layers: &Layers, effective: &Effective) -> Vec<Problem> {
+    let config = &effective.config;
+    let outputs = sinks::open(&config.output, &Arc::default()).err();
+    let feeds = config
+        .feed
+        .iter()
+        .filter_map(|(name, feed)| feeds::check(name, feed).err());
+    let problem = |error: Error| {
+        let reason = format!("{error:#}");
+        let (path, reason) = reason.split_once(": ").unwrap_or(("", &reason));
+        let origin = match effective.origin(path) {
+            Origin::Default => Origin::File(layers.path().to_owned(), 0),
+            origin => origin.clone(),
+        };
+        Problem {
+            origin,
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        }
     };
-    Some(Problem {
-        origin,
-        path: path.to_owned(),
-        reason: reason.to_owned(),
-    })
+    outputs.into_iter().chain(feeds).map(problem).collect()
 }
 
 fn show(effective: &Effective, changed: bool, out: &mut impl Write) -> Result<()> {

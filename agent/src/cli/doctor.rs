@@ -21,7 +21,7 @@ use crate::{
     node,
     run::answers,
     sources::{
-        feeds::read,
+        feeds::{reach, read},
         kernel::{Kernel, btf},
         rules::Loaded,
     },
@@ -141,20 +141,31 @@ fn rules(config: &Config, report: &mut Report) {
     report.say("ok", "rules", format_args!("{} in force", rules.iter().count()));
 }
 
-/// Reads each threat feed as the agent would.
+/// Reads each threat feed as the agent would, and asks the server of one that is fetched.
 fn feeds(config: &Config, report: &mut Report) {
     for (name, settings) in &config.feed {
         let started = Instant::now();
         let one = Feeds::from([(name.clone(), settings.clone())]);
-        for feed in &read(&one, &Intel::default()).feeds {
+        for feed in &read(&one, &config.state, &Intel::default()).feeds {
+            let now = Timestamp::now();
             let told = status::Feed::of(feed);
-            let verdict = if told.trouble.is_none() { "ok" } else { "none" };
+            let line = told.line(now);
             let took = started.elapsed().as_millis();
-            let line = told.line(Timestamp::now());
+            let server = told.fetched.then(|| reach(name, settings));
+            let (is_good, server) = match server {
+                None => (true, String::new()),
+                Some(Ok(())) => (true, "; its server answers".to_owned()),
+                Some(Err(reason)) => (false, format!("; its server: {reason}")),
+            };
+            let verdict = if is_good && told.trouble.is_none() {
+                "ok"
+            } else {
+                "none"
+            };
             report.say(
                 verdict,
                 &format!("feed {name}"),
-                format_args!("{line}; read in {took} ms"),
+                format_args!("{line}; read in {took} ms{server}"),
             );
         }
     }

@@ -54,7 +54,7 @@ impl RecordArgs {
                 let _ = failed.try_send(reason);
             }
         };
-        let intel = Arc::new(feeds::read(&config.feed, &Intel::default()));
+        let intel = Arc::new(feeds::read(&config.feed, &config.state, &Intel::default()));
         let sensors = Sensors::attach(&config)?;
         runtime()?.block_on(async {
             let (events, mut received) = channel();

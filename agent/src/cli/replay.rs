@@ -90,7 +90,7 @@ impl ReplayArgs {
         let judge = Judge::new(rules, config.dedup, Arc::clone(&log), config.min_level, None);
         let entrance = Entrance::new(None).learning(config.baseline.measure());
         let mut stream = Stream::new(entrance, Last::Judge(Box::new(judge)));
-        stream.carry(vec![read_feeds(&config.feed)?]);
+        stream.carry(vec![read_feeds(&config.feed, &config.state)?]);
         let (mut counts, mut taught) = (Counts::default(), Counts::default());
         for file in &self.history {
             read(file, &mut taught, |event| stream.learn(vec![event]))?;
@@ -121,14 +121,11 @@ fn feed(path: &Path) -> (String, FeedSettings) {
 }
 
 /// Reads the feeds. What cannot be read is an error: without it the verdicts would be others.
-fn read_feeds(settings: &Feeds) -> Result<Event> {
-    let intel = feeds::read(settings, &Intel::default());
-    if let Some(feed) = intel.feeds.iter().find(|feed| feed.broken.is_some()) {
-        bail!(
-            "{}: {}",
-            feed.settings.path.display(),
-            feed.broken.as_deref().unwrap_or_default()
-        );
+fn read_feeds(settings: &Feeds, state: &Path) -> Result<Event> {
+    let intel = feeds::read(settings, state, &Intel::default());
+    if let Some(feed) = intel.feeds.iter().find(|feed| feed.fresh.is_none()) {
+        let reason = feed.broken.as_deref().unwrap_or("it was not fetched yet");
+        bail!("feed {}: {reason}", feed.name);
     }
     Ok(feeds::tiding(&Arc::new(intel)))
 }

@@ -54,7 +54,7 @@ impl RunArgs {
         let (events, mut received) = channel();
         let (log, sinks) = open_sinks(&config, &config.output, Some(&events))?;
         // Before the sensors: a large feed takes a second, in which their ring would fill.
-        let intel = Arc::new(feeds::read(&config.feed, &Intel::default()));
+        let intel = Arc::new(feeds::read(&config.feed, &config.state, &Intel::default()));
         let sensors = Sensors::attach(&config)?;
         let (attached, count) = (sensors.attached(), rules.iter().count());
         let ended = runtime()?.block_on(async {
@@ -71,7 +71,12 @@ impl RunArgs {
                 reloaded.clone(),
             ));
             tokio::spawn(watch_rules(named, in_force, reloaded));
-            tokio::spawn(watch_feeds(feeds_named, Arc::clone(&intel), events.clone()));
+            tokio::spawn(watch_feeds(
+                feeds_named,
+                config.state.clone(),
+                Arc::clone(&intel),
+                events.clone(),
+            ));
             let judge = Judge::new(rules, config.dedup, log, config.min_level, Some(helpers.looks));
             let (keeper, kept) = start_keeper(&config, &events);
             let entrance = Entrance::new(Some(helpers.files)).learning(config.baseline.measure());
@@ -148,8 +153,13 @@ async fn watch_rules(folders: watch::Receiver<Vec<PathBuf>>, in_force: InForce, 
 }
 
 /// Reads the feeds anew when they change. Where that cannot be noticed, what was read stays in force.
-async fn watch_feeds(configured: watch::Receiver<Feeds>, in_force: Arc<Intel>, events: sources::Sender) {
-    if let Err(reason) = feeds::watch(configured, in_force, events).await {
+async fn watch_feeds(
+    configured: watch::Receiver<Feeds>,
+    state: PathBuf,
+    in_force: Arc<Intel>,
+    events: sources::Sender,
+) {
+    if let Err(reason) = feeds::watch(configured, state, in_force, events).await {
         warn!(reason = format!("{reason:#}"), "changes of feeds are not noticed");
     }
 }

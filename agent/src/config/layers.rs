@@ -222,8 +222,8 @@ impl Reading {
             }])
         })?;
         let contradictions = config.contradictions().into_iter().map(|(path, reason)| Problem {
-            origin: origins.get(path).cloned().unwrap_or(Origin::Default),
-            path: path.to_owned(),
+            origin: origins.get(&path).cloned().unwrap_or(Origin::Default),
+            path,
             reason,
         });
         let contradictions: Vec<_> = contradictions.collect();

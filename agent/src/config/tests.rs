@@ -318,6 +318,20 @@ fn lengths_of_time_and_sizes_are_written_as_they_are_read() {
 }
 
 #[test]
+fn the_examples_of_the_page_of_feeds_are_configurations() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/threat-feeds.md");
+    let page = fs::read_to_string(page).unwrap();
+    let examples = page.split("```toml\n").skip(1);
+    let examples = examples.filter_map(|rest| rest.split("```").next());
+    let feeds: Vec<_> = examples.flat_map(|example| read(example).feed).collect();
+    let of = |name: &str| feeds.iter().find(|(known, _)| known == name).unwrap().1.source();
+    assert_eq!(of("feodo").unwrap().to_string(), "https://feodotracker.abuse.ch");
+    assert!(matches!(of("sector"), Some(settings::Source::Taxii(_))));
+    assert!(matches!(of("scanners"), Some(settings::Source::File(_))));
+    assert!(matches!(of("misp"), Some(settings::Source::Url(_))));
+}
+
+#[test]
 fn feeds_have_names_of_their_own() {
     let config = read("[feed.c2]\npath = '/c2'\nconfidence = 90\n[feed.dns_v4]\nformat = 'warninglist'\n");
     assert_eq!((config.feed.len(), config.feed["c2"].confidence), (2, 90));
@@ -326,6 +340,13 @@ fn feeds_have_names_of_their_own() {
     assert!(
         config.changes(&other).contains(&"feed.dns_v4.format".to_owned()),
         "it is gone"
+    );
+    let fetched = |word: &str| read(&format!("[feed.c2]\nurl = 'https://feeds.example/{word}'\n"));
+    assert_eq!(fetched("hunter2").changes(&fetched("hunter3")), ["feed"]);
+    let shown = settings_of(&fetched("hunter2"));
+    assert!(
+        !format!("{shown:?}").contains("hunter2"),
+        "an address may hold a secret"
     );
     let shown = settings_of(&config);
     let shown = shown
@@ -346,6 +367,42 @@ fn feeds_have_names_of_their_own() {
         (
             "[feed.c2]\ndirection = 'up'\n",
             "feed.c2.direction: unknown variant `up`, expected one of `outbound`, `inbound`, `both`",
+        ),
+        (
+            "[feed.c2]\nurl = 'http://feeds.example/'\n",
+            "tocsin.toml:2: feed.c2.url: not https://",
+        ),
+        (
+            "[feed.c2]\npath = '/c2'\n\nurl = 'https://feeds.example/'\n",
+            "tocsin.toml:4: feed.c2.url: path is set, too: a feed has one source",
+        ),
+        (
+            "[feed.c2]\ntaxii = 'https://x.example/'\nurl = 'https://feeds.example/'\n",
+            "tocsin.toml:2: feed.c2.taxii: url is set, too",
+        ),
+        (
+            "[feed.c2]\npath = '/c2'\nca = '/ca'\n",
+            "tocsin.toml:3: feed.c2.ca: for url and taxii only",
+        ),
+        (
+            "[feed.c2]\nurl = 'http://127.0.0.1/'\nca = '/ca'\n",
+            "tocsin.toml:3: feed.c2.ca: for https:// only",
+        ),
+        (
+            "[feed.c2]\nurl = 'https://x.example/'\ntoken-file = '/t'\npassword-file = '/p'\n",
+            "tocsin.toml:4: feed.c2.password-file: token-file is set, too",
+        ),
+        (
+            "[feed.c2]\ntaxii = 'https://x.example/'\nformat = 'csv'\n",
+            "tocsin.toml:3: feed.c2.format: a collection is of STIX",
+        ),
+        (
+            "[feed.c2]\nevery = '1m'\n",
+            "tocsin.toml:2: feed.c2.every: that is too often: 5m at least",
+        ),
+        (
+            "[feed.c2]\nmax-mib = 0\n",
+            "tocsin.toml:2: feed.c2.max-mib: 0 is not from 1 to 512",
         ),
         ("[feed.'c 2']\npath = '/c2'\n", "c 2 is no name of a feed"),
         ("feed = 3\n", "this is a section"),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::status::Status;
+use super::status::{Feed, Status};
 
 /// A metric.
 pub struct Metric {
@@ -203,6 +203,48 @@ pub const METRICS: &[Metric] = &[
         samples: |status| one(truth(status.stream.configuration_refused.is_some())),
     },
     Metric {
+        name: "tocsin_feed_in_force",
+        kind: Gauge,
+        meaning: "1 while what a threat feed lists counts, 0 while it has nothing or is older than its max-age.",
+        label: "feed",
+        samples: |status| of_feeds(status, |feed| truth(feed.is_in_force(status.now))),
+    },
+    Metric {
+        name: "tocsin_feed_up_to_date",
+        kind: Gauge,
+        meaning: "0 while a threat feed's source cannot be read or understood, or is older than its max-age.",
+        label: "feed",
+        samples: |status| of_feeds(status, |feed| truth(feed.trouble.is_none())),
+    },
+    Metric {
+        name: "tocsin_feed_indicators",
+        kind: Gauge,
+        meaning: "Indicators of a threat feed or a warninglist.",
+        label: "feed",
+        samples: |status| of_feeds(status, |feed| size(feed.indicators)),
+    },
+    Metric {
+        name: "tocsin_feed_refused",
+        kind: Gauge,
+        meaning: "Lines or objects of it that could not be understood.",
+        label: "feed",
+        samples: |status| of_feeds(status, |feed| size(feed.refused)),
+    },
+    Metric {
+        name: "tocsin_feed_last_success_timestamp_seconds",
+        kind: Gauge,
+        meaning: "When its file was written or its server last said so, in seconds since 1970; 0: never.",
+        label: "feed",
+        samples: |status| of_feeds(status, |feed| feed.fresh.map_or(0.0, |fresh| fresh.as_second() as f64)),
+    },
+    Metric {
+        name: "tocsin_feed_fetch_failures_total",
+        kind: Counter,
+        meaning: "Fetches that failed, or gave what cannot be understood.",
+        label: "feed",
+        samples: |status| of_feeds(status, |feed| number(feed.failures)),
+    },
+    Metric {
         name: "tocsin_alerts_total",
         kind: Counter,
         meaning: "Alerts that were raised, updates included.",
@@ -262,6 +304,11 @@ pub const METRICS: &[Metric] = &[
         },
     },
 ];
+
+fn of_feeds(status: &Status, value: impl Fn(&Feed) -> f64) -> Vec<(&str, f64)> {
+    let feeds = status.stream.feeds.iter();
+    feeds.map(|feed| (&*feed.name, value(feed))).collect()
+}
 
 fn one(value: f64) -> Vec<(&'static str, f64)> {
     vec![("", value)]

@@ -1,5 +1,7 @@
 //! How a running agent fares, as one value: the agent makes it, `tocsin status` and the metrics show it.
 
+mod feed;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError, atomic::Ordering},
@@ -16,8 +18,9 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::feed::Feed;
 use super::Requests;
-use crate::{config::Config, event::Event, intel, sinks, sources::kernel};
+use crate::{config::Config, event::Event, sinks, sources::kernel};
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -115,66 +118,6 @@ pub struct Rules {
     pub ended: Vec<String>,
     /// When the next exception ends.
     pub next_expiry: Option<Timestamp>,
-}
-
-/// A threat feed, or a warninglist.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Feed {
-    /// Its name in the configuration.
-    pub name: String,
-    /// It is a warninglist.
-    pub warninglist: bool,
-    /// How many indicators of it are in force.
-    pub indicators: usize,
-    /// How much memory they take.
-    pub bytes: usize,
-    /// Lines, or objects, of it that could not be read.
-    pub refused: usize,
-    /// When what is in force was written.
-    pub written: Option<Timestamp>,
-    /// Its licence, as configured.
-    pub licence: String,
-    /// Why its file is not in force, or why it is too old.
-    pub trouble: Option<String>,
-}
-
-impl Feed {
-    /// How a feed fares.
-    pub fn of(feed: &intel::Feed) -> Self {
-        let contents = &feed.contents;
-        Self {
-            name: feed.name.to_string(),
-            warninglist: feed.is_warninglist(),
-            indicators: contents.list.len(),
-            bytes: contents.list.bytes(),
-            refused: contents.refused.count,
-            written: contents.written,
-            licence: feed.settings.licence.clone(),
-            trouble: feed.trouble.clone(),
-        }
-    }
-
-    /// The same in a line for people.
-    pub fn line(&self, now: Timestamp) -> String {
-        let Self {
-            indicators, refused, ..
-        } = self;
-        let kind = if self.warninglist {
-            "harmless addresses"
-        } else {
-            "indicators"
-        };
-        let hours = |written| now.duration_since(written).as_hours().max(0);
-        let mut parts = vec![
-            format!("{indicators} {kind}"),
-            format!("{} KiB", self.bytes.div_ceil(1024)),
-        ];
-        parts.extend(self.written.map(|written| format!("written {} h ago", hours(written))));
-        parts.extend((*refused > 0).then(|| format!("{refused} lines refused")));
-        parts.extend(Some(self.licence.clone()).filter(|licence| !licence.is_empty()));
-        parts.extend(self.trouble.clone());
-        parts.join(", ")
-    }
 }
 
 /// A sink.

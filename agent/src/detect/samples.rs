@@ -151,7 +151,7 @@ fn intel(feeds: &[SampleFeed]) -> Result<Intel, String> {
             confidence: feed.confidence,
             ..FeedSettings::default()
         };
-        let contents = formats::read(&settings, &mut feed.lists.join("\n").as_bytes(), None)?;
+        let contents = formats::read(&settings, &mut feed.lists.join("\n").as_bytes())?;
         let format = if feed.warninglist {
             Format::Warninglist
         } else {

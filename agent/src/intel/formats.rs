@@ -29,17 +29,17 @@ const LONGEST_LINE: u64 = 1 << 16;
 /// A larger JSON document is refused: all of it is in memory while it is read. Of lines there may be more.
 const LARGEST_DOCUMENT: u64 = 128 << 20;
 
-/// Reads a feed, which was `written` then if that is known: it is in force for a while.
-pub fn read(settings: &FeedSettings, input: &mut dyn BufRead, written: Option<Timestamp>) -> Result<Contents, String> {
+/// Reads a feed.
+pub fn read(settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Contents, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     let start = input.fill_buf().map_err(unreadable)?;
     let format = match settings.format {
         Format::Auto => detect(start).ok_or("nobody can tell its format: set it")?,
+        Format::Misp if !is_json(start) => Format::Csv,
         format => format,
     };
     let mut reading = Reading {
         confidence: settings.confidence,
-        expires: written.map_or(Timestamp::MAX, |written| end(settings, written)),
         builder: Builder::default(),
         refused: Refused::default(),
         line: None,
@@ -61,23 +61,23 @@ pub fn read(settings: &FeedSettings, input: &mut dyn BufRead, written: Option<Ti
     Ok(Contents {
         list,
         refused: reading.refused,
-        written,
     })
 }
 
-/// When what was written then is too old.
-pub fn end(settings: &FeedSettings, written: Timestamp) -> Timestamp {
-    if settings.max_age.is_zero() {
-        return Timestamp::MAX;
-    }
-    written.checked_add(settings.max_age).unwrap_or(Timestamp::MAX)
+/// The beginning of a file as text, without what says nothing.
+fn beginning(start: &[u8]) -> String {
+    let start = String::from_utf8_lossy(start);
+    start.trim_start_matches('\u{FEFF}').trim_start().to_owned()
+}
+
+fn is_json(start: &[u8]) -> bool {
+    beginning(start).starts_with(['{', '['])
 }
 
 /// What a file is that begins so.
 fn detect(start: &[u8]) -> Option<Format> {
-    let start = String::from_utf8_lossy(start);
-    let start = start.trim_start_matches('\u{FEFF}').trim_start();
-    if start.starts_with(['{', '[']) {
+    if is_json(start) {
+        let start = beginning(start);
         let says = |words: &[&str]| words.iter().any(|word| start.contains(word));
         let formats = [
             (Format::Stix, says(&["\"objects\"", "\"bundle\"", "\"spec_version\""])),
@@ -86,6 +86,7 @@ fn detect(start: &[u8]) -> Option<Format> {
         ];
         return formats.into_iter().find_map(|(format, fits)| fits.then_some(format));
     }
+    let start = beginning(start);
     let mut lines = start
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
@@ -97,8 +98,6 @@ fn detect(start: &[u8]) -> Option<Format> {
 struct Reading {
     /// How sure it is where it does not say.
     confidence: u8,
-    /// When all of it is too old.
-    expires: Timestamp,
     builder: Builder,
     refused: Refused,
     /// The line that is being read, where there are lines.
@@ -121,7 +120,7 @@ impl Reading {
         };
         let said = Said {
             confidence: own.confidence.unwrap_or(self.confidence),
-            expires: own.expires.map_or(self.expires, |expires| expires.min(self.expires)),
+            expires: own.expires.unwrap_or(Timestamp::MAX),
             tags: own.tags,
         };
         if let Err(reason) = self.builder.add(network, said) {

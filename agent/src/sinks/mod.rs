@@ -10,7 +10,6 @@ mod ocsf;
 mod falco;
 mod pretty;
 mod facts;
-mod tls;
 mod stdout;
 mod file;
 mod journald;

@@ -17,11 +17,11 @@ use self::{
 use super::{
     Failure, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink,
     settings::{FormatOrNone, QUEUE},
-    tls::TlsFiles,
 };
 use crate::{
     alert::{Alert, Level, log::Wanted},
     config::values,
+    tls::TlsFiles,
 };
 
 /// Its row in the table.

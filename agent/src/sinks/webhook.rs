@@ -5,18 +5,13 @@
 mod client;
 mod signature;
 
-use std::{
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use documented::{Documented, DocumentedFields};
 use hyper::{
     Uri,
-    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+    header::{AUTHORIZATION, HeaderMap},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,12 +20,12 @@ use self::{
     client::{Answer, Client},
     signature::Key,
 };
-use super::{
-    Failure, Format, Formatter, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink, settings::QUEUE, tls::TlsFiles,
-};
+use super::{Failure, Format, Formatter, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink, settings::QUEUE};
 use crate::{
     alert::{Alert, Level, log::Wanted},
     config::{secret::Secret, values},
+    http,
+    tls::TlsFiles,
 };
 
 /// Its row in the table.
@@ -178,7 +173,7 @@ impl Webhook {
         };
         let mut headers = HeaderMap::new();
         if let Some(file) = &settings.token_file {
-            let bearer = bearer(file).with_context(|| format!("{section}.token-file"))?;
+            let bearer = http::bearer(file).with_context(|| format!("{section}.token-file"))?;
             headers.insert(AUTHORIZATION, bearer);
         }
         let key = |file: &PathBuf| Key::new(Secret::read(file)?.expose().as_bytes());
@@ -225,12 +220,4 @@ impl Webhook {
             Answer::NotNow(reason) => Err(Failure::Later(anyhow::anyhow!(reason).context(context))),
         }
     }
-}
-
-fn bearer(file: &Path) -> Result<HeaderValue> {
-    let token = Secret::read(file)?;
-    let mut bearer =
-        HeaderValue::try_from(format!("Bearer {}", token.expose())).context("no token, which is one line")?;
-    bearer.set_sensitive(true);
-    Ok(bearer)
 }

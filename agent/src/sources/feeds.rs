@@ -1,10 +1,20 @@
-//! Threat feeds: reads their files, and reads anew what has changed. A file that cannot be read, or lists nothing,
-//! changes nothing: what was last read stays in force until it is too old, and a health event says why.
+//! Threat feeds: what their sources say, read anew when that changes. A source that cannot be read, or lists nothing,
+//! changes nothing: what it last said stays in force until that is too old, and a health event says why.
+//!
+//! A file is read where it is. What is fetched is kept as a file in the folder of the agent's state, so that all are read
+//! in the same way, and nothing that fetches ever parses.
+
+mod body;
+mod failure;
+mod fetch;
+mod fetcher;
+mod file;
+mod kept;
+mod remote;
+mod request;
+mod taxii;
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader},
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,95 +28,101 @@ use tokio::{
     task::spawn_blocking,
     time::timeout,
 };
-use tracing::{info, warn};
+use tracing::warn;
 
+pub use self::fetch::{check, reach};
+use self::fetcher::{Fetcher, News};
 use super::{Sender, rules::watcher, wall_clock};
 use crate::{
     event::{Event, Health, Kind},
     intel::{
-        Contents, Feed, Intel, Stamp, formats,
-        settings::{FeedSettings, Feeds},
+        Contents, Feed, Intel, Stamp,
+        settings::{FeedSettings, Feeds, Source},
     },
 };
 
 /// How long the files must be still before they are read: who fetches a feed writes for a while.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// How much of a file is read at a time; by so much its format must show.
-const BUFFER: usize = 64 << 10;
+/// Reads the feeds, and what of them is kept in the folder of the agent's `state`. What is as it was `before` is taken from
+/// there.
+pub fn read(settings: &Feeds, state: &Path, before: &Intel) -> Intel {
+    read_with(settings, state, before, None)
+}
 
-/// Reads the feeds. What is as it was `before` is taken from there.
-pub fn read(settings: &Feeds, before: &Intel) -> Intel {
-    let switched_on = settings.iter().filter(|(_, feed)| !feed.path.as_os_str().is_empty());
-    let feeds = switched_on.map(|(name, settings)| {
+/// The same with what came of a fetch.
+fn read_with(settings: &Feeds, state: &Path, before: &Intel, mut news: Option<News>) -> Intel {
+    let now = Timestamp::now();
+    let feeds = settings.iter().filter_map(|(name, settings)| {
         let before = before.feeds.iter().find(|feed| *feed.name == **name);
-        Arc::new(read_one(name, settings, before.map(AsRef::as_ref), Timestamp::now()))
+        let before = before.map(AsRef::as_ref);
+        let seen = match settings.source()? {
+            Source::File(path) => file::look(name, settings, path, before),
+            Source::Url(url) | Source::Taxii(url) => {
+                let news = news.take_if(|news| news.name == *name && news.settings == *settings);
+                remote::look(name, settings, url, state, before, news)
+            }
+        };
+        Some(Arc::new(seen.feed(name, settings, now)))
     });
     Intel { feeds: feeds.collect() }
 }
 
-fn read_one(name: &str, settings: &FeedSettings, before: Option<&Feed>, now: Timestamp) -> Feed {
-    let stamp = stamp(&settings.path);
-    let known = stamp.as_ref().ok().copied();
-    let same = before.filter(|before| before.settings == *settings && before.stamp == known && known.is_some());
-    let (contents, broken) = match same {
-        Some(same) => (Arc::clone(&same.contents), same.broken.clone()),
-        None => match parse(name, settings, stamp) {
-            Ok(contents) => (Arc::new(contents), None),
-            Err(reason) => {
-                let of_same_file = before.filter(|before| before.settings.path == settings.path);
-                let contents = of_same_file.map(|before| Arc::clone(&before.contents));
-                (contents.unwrap_or_default(), Some(reason))
-            }
-        },
+/// What a look at a feed's source has given.
+#[derive(Default)]
+struct Seen {
+    contents: Arc<Contents>,
+    stamp: Option<Stamp>,
+    fresh: Option<Timestamp>,
+    broken: Option<String>,
+    /// Whether that is worth an alert.
+    is_told: bool,
+    failures: u64,
+}
+
+impl Seen {
+    /// What it was before.
+    fn again(before: &Feed) -> Self {
+        Self {
+            contents: Arc::clone(&before.contents),
+            stamp: before.stamp,
+            fresh: before.fresh,
+            broken: before.broken.clone(),
+            is_told: before.broken.is_some() && before.trouble.is_some(),
+            failures: before.failures,
+        }
+    }
+
+    fn feed(self, name: &str, settings: &FeedSettings, now: Timestamp) -> Feed {
+        let mut feed = Feed {
+            name: name.into(),
+            settings: settings.clone(),
+            stamp: self.stamp,
+            contents: self.contents,
+            fresh: self.fresh,
+            broken: self.broken,
+            trouble: None,
+            failures: self.failures,
+        };
+        feed.trouble = if feed.is_in_force(now) {
+            feed.broken.clone().filter(|_| self.is_told)
+        } else {
+            Some(too_old(&feed))
+        };
+        feed
+    }
+}
+
+fn too_old(feed: &Feed) -> String {
+    let what = match feed.settings.source() {
+        Some(Source::File(_)) | None => "written",
+        Some(Source::Url(_) | Source::Taxii(_)) => "fetched",
     };
-    let trouble = broken.clone().or_else(|| too_old(settings, &contents, now));
-    Feed {
-        name: name.into(),
-        settings: settings.clone(),
-        stamp: known,
-        contents,
-        broken,
-        trouble,
-    }
-}
-
-fn stamp(path: &Path) -> io::Result<Stamp> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    Ok(Stamp {
-        written: Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)?,
-        inode: metadata.ino(),
-        bytes: metadata.len(),
-    })
-}
-
-/// Reads a file, and says what of it could not be read.
-fn parse(name: &str, settings: &FeedSettings, stamp: io::Result<Stamp>) -> Result<Contents, String> {
-    let opened = stamp.and_then(|stamp| Ok((stamp, File::open(&settings.path)?)));
-    let (stamp, file) = opened.map_err(|error| format!("cannot be read: {error}"))?;
-    let mut input = BufReader::with_capacity(BUFFER, file);
-    let contents = formats::read(settings, &mut input, Some(stamp.written))?;
-    let (indicators, refused) = (contents.list.len(), contents.refused.count);
-    info!(feed = name, indicators, refused, "feed read");
-    for (line, reason) in &contents.refused.told {
-        let line = line.map_or(String::new(), |line| format!(":{line}"));
-        warn!("{}{line}: {reason}", settings.path.display());
-    }
-    Ok(contents)
-}
-
-/// When what is in force of a feed is too old.
-fn end(settings: &FeedSettings, contents: &Contents) -> Option<Timestamp> {
-    let end = formats::end(settings, contents.written?);
-    (end != Timestamp::MAX).then_some(end)
-}
-
-fn too_old(settings: &FeedSettings, contents: &Contents, now: Timestamp) -> Option<String> {
-    end(settings, contents).filter(|end| *end <= now)?;
-    Some("it was not written for longer than its max-age, and is not in force any more".to_owned())
+    let because = feed
+        .broken
+        .as_deref()
+        .map_or(String::new(), |reason| format!(": {reason}"));
+    format!("it was not {what} for longer than its max-age, and is not in force any more{because}")
 }
 
 /// What the stream is told: the feeds, and what is newly wrong with them.
@@ -141,43 +157,70 @@ fn event(kind: Kind) -> Event {
 }
 
 fn told(feed: &Feed) -> String {
-    let (name, path) = (&feed.name, feed.settings.path.display());
+    let name = &feed.name;
+    let source = feed
+        .settings
+        .source()
+        .map_or(String::new(), |source| source.to_string());
     let trouble = feed.trouble.as_deref().unwrap_or_default();
-    let in_force = match (&feed.broken, feed.contents.written) {
-        (Some(_), Some(written)) => format!("; the {} indicators of {written:.0} stay", feed.contents.list.len()),
+    let in_force = match (&feed.broken, feed.fresh) {
+        (Some(_), Some(fresh)) if feed.is_in_force(Timestamp::now()) => {
+            format!("; the {} indicators of {fresh:.0} stay", feed.contents.list.len())
+        }
         (Some(_), None) => "; none of it is in force".to_owned(),
-        (None, _) => String::new(),
+        _ => String::new(),
     };
-    format!("feed {name} ({path}): {trouble}{in_force}")
+    format!("feed {name} ({source}): {trouble}{in_force}")
 }
 
-/// Watches the files until the stream has ended: other feeds may be configured, and what is in force grows old.
-pub async fn watch(mut configured: watch::Receiver<Feeds>, mut in_force: Arc<Intel>, events: Sender) -> Result<()> {
+/// Watches the sources until the stream has ended: other feeds may be configured, and what is in force grows old.
+pub async fn watch(
+    mut configured: watch::Receiver<Feeds>,
+    state: PathBuf,
+    mut in_force: Arc<Intel>,
+    events: Sender,
+) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let (notice, mut changes) = mpsc::channel(1);
+    let mut fetcher = Fetcher::new(&state);
+    let mut news = None;
     // Once nobody can name other feeds, these stay.
     let mut others = true;
     loop {
         let settings = configured.borrow_and_update().clone();
-        let paths: Vec<PathBuf> = settings.values().map(|feed| feed.path.clone()).collect();
+        fetcher.configure(&settings, &in_force);
+        let paths: Vec<PathBuf> = settings.values().filter_map(watched).collect();
         // Watched first and read then: what changes in between is noticed.
         let watcher = watcher(&paths, notice.clone());
         if let Err(error) = &watcher {
             warn!("changed feeds are only taken up on SIGHUP: {error:#}");
         }
-        let before = Arc::clone(&in_force);
-        let intel = Arc::new(spawn_blocking(move || read(&settings, &before)).await?);
+        let (before, state, news_now) = (Arc::clone(&in_force), state.clone(), news.take());
+        let read = spawn_blocking(move || {
+            kept::remove_others(&state, &settings);
+            read_with(&settings, &state, &before, news_now)
+        });
+        let intel = Arc::new(read.await?);
         if has_changed(&intel, &in_force) && events.send(tidings(&intel, &in_force)).await.is_err() {
             return Ok(());
         }
         in_force = intel;
         tokio::select! {
-            _ = hangup.recv() => {}
+            _ = hangup.recv() => fetcher.hurry(),
             _ = changes.recv() => while timeout(QUIET, changes.recv()).await.is_ok() {},
             named = configured.changed(), if others => others = named.is_ok(),
             () = events.closed() => return Ok(()),
+            came = fetcher.next(&in_force) => news = Some(came),
             timer = wall_clock::until(next_end(&in_force)) => timer?,
         }
+    }
+}
+
+/// The file of a feed that somebody else may change.
+fn watched(feed: &FeedSettings) -> Option<PathBuf> {
+    match feed.source()? {
+        Source::File(path) => Some(path.to_owned()),
+        Source::Url(_) | Source::Taxii(_) => None,
     }
 }
 
@@ -186,6 +229,8 @@ fn has_changed(intel: &Intel, before: &Intel) -> bool {
         one.name == other.name
             && one.settings == other.settings
             && one.trouble == other.trouble
+            && one.fresh == other.fresh
+            && one.failures == other.failures
             && Arc::ptr_eq(&one.contents, &other.contents)
     };
     intel.feeds.len() != before.feeds.len() || !intel.feeds.iter().zip(&before.feeds).all(is_same)
@@ -193,12 +238,15 @@ fn has_changed(intel: &Intel, before: &Intel) -> bool {
 
 /// When the next feed will be too old.
 fn next_end(intel: &Intel) -> Option<Timestamp> {
-    let good = intel.feeds.iter().filter(|feed| feed.trouble.is_none());
-    good.filter_map(|feed| end(&feed.settings, &feed.contents)).min()
+    let now = Timestamp::now();
+    let ends = intel.feeds.iter().map(|feed| feed.end());
+    ends.filter(|end| (now..Timestamp::MAX).contains(end)).min()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use jiff::SignedDuration;
     use tempfile::TempDir;
 
@@ -212,7 +260,9 @@ mod tests {
             ..FeedSettings::default()
         };
         let write = |text: &str| fs::write(&settings.path, text).unwrap();
-        let read = |before: Option<&Feed>, now| read_one("list", &settings, before, now);
+        let read = |before: Option<&Feed>, now| {
+            file::look("list", &settings, &settings.path, before).feed("list", &settings, now)
+        };
         let now = Timestamp::now();
         let missing = read(None, now);
         assert!(
@@ -240,6 +290,9 @@ mod tests {
         let mended = read(Some(&broken), now);
         assert_eq!((mended.contents.list.len(), &mended.trouble), (2, &None));
         let old = read(Some(&mended), now + SignedDuration::from_hours(31 * 24));
-        assert!(old.trouble.as_ref().unwrap().contains("max-age"), "{old:?}");
+        assert_eq!(
+            old.trouble.as_deref(),
+            Some("it was not written for longer than its max-age, and is not in force any more")
+        );
     }
 }

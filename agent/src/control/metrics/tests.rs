@@ -26,6 +26,12 @@ fn status() -> Status {
     };
     status.lost.insert("exec".into(), 3);
     status.stream.runtimes.insert("docker".into(), true);
+    status.stream.feeds.push(Feed {
+        name: "c2".into(),
+        indicators: 5,
+        failures: 2,
+        ..Feed::default()
+    });
     status
 }
 

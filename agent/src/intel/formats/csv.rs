@@ -1,7 +1,8 @@
-//! Comma-separated values: Feodo Tracker's and `ThreatFox`'s, and what others write like them.
+//! Comma-separated values: Feodo Tracker's and `ThreatFox`'s, MISP's, and what others write like them.
 //!
 //! A row of names says what the columns are, also where it is a comment, as abuse.ch writes it. Without one, the first
-//! column that holds an address is the indicator.
+//! column that holds an address is the indicator. A field within quotation marks may have several lines, as comments of
+//! MISP's have.
 
 use std::io::{self, BufRead};
 
@@ -28,7 +29,19 @@ const INDICATOR: &[&str] = &[
 const KIND: &[&str] = &["ioc_type", "indicator_type", "type"];
 const CONFIDENCE: &[&str] = &["confidence_level", "confidence"];
 /// Of those that say more of it.
-const TAGS: &[&str] = &["malware", "malware_printable", "threat_type", "tags"];
+const TAGS: &[&str] = &[
+    "malware",
+    "malware_printable",
+    "threat_type",
+    "tags",
+    "attribute_tag",
+    "event_tag",
+];
+/// Of the one that says whether it is meant for detection: MISP's.
+const FOR_DETECTION: &[&str] = &["to_ids"];
+
+/// A row of more lines is none: a quotation mark has no other, and the rest of the file would be one field.
+const MOST_LINES: usize = 16;
 
 /// What the columns are.
 #[derive(Default)]
@@ -36,29 +49,50 @@ struct Columns {
     indicator: Option<usize>,
     kind: Option<usize>,
     confidence: Option<usize>,
+    for_detection: Option<usize>,
     tags: Vec<usize>,
 }
 
 pub(super) fn read(input: &mut dyn BufRead, reading: &mut Reading) -> io::Result<()> {
     let (mut columns, mut row) = (Columns::default(), Row::new());
+    // The lines so far of a row that goes on in the next one.
+    let (mut begun, mut lines) = (String::new(), 0);
     reading.lines(input, |reading, line| {
-        let said = line.trim_start_matches('#').trim();
-        let is_comment = line.starts_with('#');
-        if said.is_empty() || (is_comment && columns.indicator.is_some()) {
+        let is_comment = lines == 0 && line.starts_with('#');
+        let said = if is_comment {
+            line.trim_start_matches('#').trim()
+        } else {
+            line
+        };
+        if lines == 0 && (said.is_empty() || (is_comment && columns.indicator.is_some())) {
             return;
         }
-        if !row.read(said) {
-            return reading.refuse("a quotation mark has no other");
+        begun.push_str(said);
+        if !row.read(&begun) {
+            begun.push('\n');
+            lines += 1;
+            if is_comment || lines == MOST_LINES {
+                (begun, lines) = Default::default();
+                reading.refuse(UNCLOSED);
+            }
+            return;
         }
+        (begun, lines) = Default::default();
         match Columns::named(&row) {
             Some(named) if columns.indicator.is_none() => columns = named,
             _ if is_comment => {}
             _ => columns.take(&row, reading),
         }
-    })
+    })?;
+    if lines > 0 {
+        reading.refuse(UNCLOSED);
+    }
+    Ok(())
 }
 
-/// A line and its fields; the parser and its room serve all lines.
+const UNCLOSED: &str = "a quotation mark has no other";
+
+/// A row and its fields; the parser and its room serve all rows.
 struct Row {
     parser: Reader,
     text: Vec<u8>,
@@ -76,14 +110,14 @@ impl Row {
         }
     }
 
-    /// Reads a line; whether it is a whole one. `ThreatFox` puts a space before the quotation mark of a field, where only
+    /// Reads a row; whether it is a whole one. `ThreatFox` puts a space before the quotation mark of a field, where only
     /// a comma may stand.
-    fn read(&mut self, line: &str) -> bool {
-        let line = line.replace("\", \"", "\",\"") + "\n";
+    fn read(&mut self, row: &str) -> bool {
+        let row = row.replace("\", \"", "\",\"") + "\n";
         self.parser.reset();
-        self.text.resize(line.len(), 0);
-        self.ends.resize(line.len(), 0);
-        let (result, _, _, fields) = self.parser.read_record(line.as_bytes(), &mut self.text, &mut self.ends);
+        self.text.resize(row.len(), 0);
+        self.ends.resize(row.len(), 0);
+        let (result, _, _, fields) = self.parser.read_record(row.as_bytes(), &mut self.text, &mut self.ends);
         self.ends.truncate(fields);
         matches!(result, ReadRecordResult::Record)
     }
@@ -109,6 +143,7 @@ impl Columns {
             indicator: Some(at(INDICATOR)?),
             kind: at(KIND),
             confidence: at(CONFIDENCE),
+            for_detection: at(FOR_DETECTION),
             tags: tags.map(|(column, _)| column).collect(),
         })
     }
@@ -118,8 +153,12 @@ impl Columns {
         if self.kind.is_some() && !field(self.kind).starts_with("ip") {
             return;
         }
+        if matches!(field(self.for_detection), "0" | "false" | "False") {
+            return;
+        }
         let indicator = match self.indicator {
-            Some(_) => Some(field(self.indicator)),
+            // MISP writes a port behind the address so.
+            Some(_) => field(self.indicator).split('|').next(),
             None => row.iter().find(|field| network(field).is_some()),
         };
         let Some(indicator) = indicator else {

@@ -1,4 +1,5 @@
-//! MISP's JSON: the attributes of events that are addresses and meant for detection (`to_ids`).
+//! MISP's JSON: the attributes of events that are addresses and meant for detection (`to_ids`). MISP's table of the same
+//! is read as any other.
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;

@@ -10,7 +10,7 @@ fn read_as(format: Format, text: &str) -> Result<Contents, String> {
         format,
         ..FeedSettings::default()
     };
-    read(&settings, &mut text.as_bytes(), None)
+    read(&settings, &mut text.as_bytes())
 }
 
 /// What is said of an address: the indicator, how sure, until when (by the second before which it is asked), the tags.
@@ -65,7 +65,7 @@ fn a_line_that_is_no_text_or_too_long_is_refused() {
     let mut text = b"192.0.2.1\n\xff\xfe\n".to_vec();
     text.extend(vec![b'1'; 1 << 17]);
     text.extend(b"\n192.0.2.2\n");
-    let Contents { list, refused, .. } = read(&FeedSettings::default(), &mut &*text, None).unwrap();
+    let Contents { list, refused, .. } = read(&FeedSettings::default(), &mut &*text).unwrap();
     assert_eq!((list.len(), refused.count), (2, 2));
     assert_eq!(refused.told[1].0, Some(3));
 }
@@ -168,6 +168,54 @@ fn events_of_misp() {
 }
 
 #[test]
+fn tables_of_misp() {
+    let header = "uuid,event_id,category,type,value,comment,to_ids,date,object_relation,attribute_tag,object_uuid,\
+                  object_name,object_meta_category\n";
+    let row = |kind: &str, value: &str, comment: &str, to_ids: &str, tag: &str| {
+        format!(
+            "\"5f1b\",7,\"Network activity\",\"{kind}\",\"{value}\",\"{comment}\",{to_ids},1732406400,\"\",\"{tag}\",\"\",\"\",\"\"\n"
+        )
+    };
+    let text = [
+        header,
+        &row("ip-dst", "192.0.2.1", "says \"\"hello\"\"", "1", "tlp:clear,c2"),
+        &row("ip-dst|port", "192.0.2.2|443", "two\nlines, 192.0.2.9\n", "1", ""),
+        &row("ip-src", "192.0.2.3", "", "0", ""),
+        &row("domain", "example.org", "", "1", ""),
+        &row("ip-src", "nowhere", "", "1", ""),
+        &row("ip-src", "2001:db8::/32", "", "1", ""),
+        "\n",
+    ]
+    .concat();
+    let expected: &[(&str, Option<&str>)] = &[
+        ("192.0.2.1", Some("192.0.2.1 50 tlp:clear,c2")),
+        ("192.0.2.2", Some("192.0.2.2 50 ")),
+        ("192.0.2.3", None),
+        ("192.0.2.9", None),
+        ("2001:db8::1", Some("2001:db8::/32 50 ")),
+    ];
+    for format in [Format::Misp, Format::Csv] {
+        check(format, &text, expected, &[(Some(8), "\"nowhere\" is no address")]);
+    }
+}
+
+#[test]
+fn a_quotation_mark_without_another_costs_some_lines_and_no_more() {
+    let rows: Vec<_> = (1..=20).map(|last| format!("192.0.2.{last},x")).collect();
+    let rows = rows.join("\n");
+    check(
+        Format::Csv,
+        &format!("192.0.2.100,\"x\n{rows}"),
+        &[
+            ("192.0.2.15", None),
+            ("192.0.2.16", Some("192.0.2.16 50 ")),
+            ("192.0.2.20", Some("192.0.2.20 50 ")),
+        ],
+        &[(Some(16), "a quotation mark has no other")],
+    );
+}
+
+#[test]
 fn indicators_of_kunai() {
     let text = "{\"uuid\": \"1\", \"source\": \"ours\", \"value\": \"192.0.2.1\", \"severity\": 10}\n\
         {\"uuid\": \"2\", \"source\": \"ours\", \"value\": \"example.org\", \"severity\": 10}\n\n\
@@ -202,18 +250,6 @@ fn what_lists_no_address_is_no_feed() {
     ] {
         let found = read_as(format, text).unwrap_err();
         assert!(found.contains(reason), "{found}");
-    }
-}
-
-#[test]
-fn what_is_too_old_is_not_in_force() {
-    let settings = FeedSettings::default();
-    let day = jiff::SignedDuration::from_hours(24);
-    let written = Timestamp::UNIX_EPOCH;
-    let Contents { list, .. } = read(&settings, &mut "192.0.2.1\n".as_bytes(), Some(written)).unwrap();
-    for (days, is_there) in [(29, true), (30, false)] {
-        let found = list.find("192.0.2.1".parse().unwrap(), written + day * days);
-        assert_eq!(found.is_some(), is_there, "after {days} days");
     }
 }
 

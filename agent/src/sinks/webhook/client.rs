@@ -2,24 +2,21 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request, StatusCode, Uri,
     body::{Bytes, Incoming},
     header::{CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use std::sync::Arc;
+use rustls::ClientConfig;
 use tokio::{runtime::Runtime, time::timeout};
 
 use super::signature::Headers;
-use crate::sinks::visible::visible;
+use crate::{
+    http::{self, AGENT},
+    sinks::visible::visible,
+};
 
 /// What became of a request.
 pub(super) enum Answer {
@@ -34,14 +31,11 @@ pub(super) enum Answer {
 /// Posts to one address.
 pub(super) struct Client {
     runtime: Runtime,
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: http::Client<Full<Bytes>>,
     uri: Uri,
     headers: HeaderMap,
     time: Duration,
 }
-
-/// A connection is kept so long for the next alert.
-const KEPT: Duration = Duration::from_secs(30);
 
 /// Of an answer so much is read, and …
 const ANSWER: usize = 64 << 10;
@@ -53,19 +47,9 @@ impl Client {
     /// Bears those headers with every request, which may take so long. Without `tls` nothing is encrypted.
     pub(super) fn new(uri: Uri, mut headers: HeaderMap, tls: Option<ClientConfig>, time: Duration) -> Result<Self> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let agent = concat!("tocsin/", env!("CARGO_PKG_VERSION"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let tls = tls.map_or_else(trusts_nobody, Ok)?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(KEPT)
-            .build(connector);
+        let http = http::client(tls)?;
         Ok(Self {
             runtime,
             http,
@@ -94,7 +78,7 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<Answer> {
-        let answer = self.http.request(request).await.map_err(innermost)?;
+        let answer = self.http.request(request).await.map_err(http::innermost)?;
         let status = answer.status();
         let text = text(answer.into_body()).await;
         Ok(meaning(status, &text))
@@ -124,23 +108,6 @@ fn meaning(status: StatusCode, text: &str) -> Answer {
         }
         _ => Answer::NotNow(reason),
     }
-}
-
-/// hyper tells what it was doing; the reason stands at the end of the chain.
-fn innermost(error: legacy::Error) -> anyhow::Error {
-    let error = anyhow::Error::new(error);
-    let reason = error.root_cause().to_string();
-    anyhow!(reason)
-}
-
-/// For a client that never encrypts.
-fn trusts_nobody() -> Result<ClientConfig> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .context("no TLS")?;
-    Ok(builder
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How sinks speak TLS: whom they trust, and who they say they are.
+//! How receivers of alerts and servers of feeds are spoken to in TLS: whom the agent trusts, and who it says it is.
 
 use std::{path::Path, sync::Arc};
 
@@ -9,24 +9,32 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
-use crate::config::secret::Secret;
+use crate::{config::secret::Secret, node};
 
-/// Files in PEM that stand in a sink's settings.
+/// Where distributions have the authorities that they trust. An image of the agent alone has none, but finds the node's.
+const BUNDLES: [&str; 4] = [
+    "etc/ssl/certs/ca-certificates.crt",
+    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "etc/ssl/ca-bundle.pem",
+    "etc/ssl/cert.pem",
+];
+
+/// Files in PEM that stand in settings.
 #[derive(Clone, Debug)]
-pub(super) struct TlsFiles<'a> {
+pub struct TlsFiles<'a> {
     /// The section of the settings.
-    pub(super) section: &'static str,
+    pub section: &'a str,
     /// Certificates of the authorities that are trusted; without it the node's own.
-    pub(super) ca: Option<&'a Path>,
+    pub ca: Option<&'a Path>,
     /// The certificate that is shown to the server …
-    pub(super) certificate: Option<&'a Path>,
+    pub certificate: Option<&'a Path>,
     /// … and its key.
-    pub(super) key: Option<&'a Path>,
+    pub key: Option<&'a Path>,
 }
 
 impl TlsFiles<'_> {
     /// Refuses files where nothing is encrypted: whoever names them believes that it is.
-    pub(super) fn must_be_absent(&self, scheme: &str) -> Result<()> {
+    pub fn must_be_absent(&self, scheme: &str) -> Result<()> {
         let section = self.section;
         for (name, file) in [
             ("ca", self.ca),
@@ -39,7 +47,7 @@ impl TlsFiles<'_> {
     }
 
     /// Reads the files.
-    pub(super) fn client(&self) -> Result<ClientConfig> {
+    pub fn client(&self) -> Result<ClientConfig> {
         let section = self.section;
         let roots = match self.ca {
             Some(file) => roots_of(file).with_context(|| self.cannot_read("ca", file))?,
@@ -82,8 +90,43 @@ fn roots_of(file: &Path) -> Result<RootCertStore> {
 }
 
 fn roots_of_the_node() -> Result<RootCertStore> {
+    let mut certificates = rustls_native_certs::load_native_certs().certs;
+    if certificates.is_empty() {
+        certificates = bundle_below(node::root());
+    }
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(certificates);
     ensure!(!roots.is_empty(), "this node trusts no authority, so one must be named");
     Ok(roots)
+}
+
+/// The authorities that a node trusts, of which the root is there.
+fn bundle_below(root: &Path) -> Vec<CertificateDer<'static>> {
+    let found = BUNDLES.iter().find_map(|bundle| certificates(&root.join(bundle)).ok());
+    found.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+    use super::*;
+
+    #[test]
+    fn the_nodes_authorities_are_found_below_its_root() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(bundle_below(root.path()).is_empty());
+        let identity = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let text = BASE64_STANDARD.encode(identity.cert.der());
+        let bundle = root.path().join(BUNDLES[1]);
+        fs::create_dir_all(bundle.parent().unwrap()).unwrap();
+        fs::write(
+            &bundle,
+            format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"),
+        )
+        .unwrap();
+        assert_eq!(bundle_below(root.path()), [identity.cert.der().clone()]);
+    }
 }

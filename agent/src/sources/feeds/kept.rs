@@ -1,0 +1,247 @@
+//! What was last fetched of a feed and could be understood, in the folder of the agent's state: a restart without a network
+//! keeps it in force.
+//!
+//! One file, so that it is whole or not there: what the server said, and in the last line where that came from and how the
+//! server is asked whether it still says so. When it last did is the file's time.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Take, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::file::{BUFFER, stamp};
+use crate::intel::{
+    Stamp,
+    settings::{FeedSettings, Feeds},
+};
+
+/// How a server is asked whether what it said is still so, in its own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Validators {
+    /// The `ETag`.
+    pub(super) etag: Option<String>,
+    /// The `Last-Modified`.
+    pub(super) modified: Option<String>,
+    /// When the latest object of a TAXII collection was added.
+    pub(super) added: Option<String>,
+}
+
+/// The last line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Foot {
+    /// A digest of the address, in which a secret may be.
+    source: String,
+    #[serde(flatten)]
+    validators: Validators,
+}
+
+/// A longer last line is none of ours.
+const LONGEST_FOOT: u64 = 16 << 10;
+
+/// Where a feed is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    path: PathBuf,
+}
+
+/// What is kept.
+pub(super) struct Document {
+    /// What the server said.
+    pub(super) text: Take<BufReader<File>>,
+    /// How to ask whether it still does.
+    pub(super) validators: Validators,
+    /// The file's state.
+    pub(super) stamp: Stamp,
+}
+
+impl Kept {
+    pub(super) fn new(state: &Path, name: &str) -> Self {
+        Self {
+            path: folder(state).join(name),
+        }
+    }
+
+    /// Opens what is kept of that source; `None` where nothing is.
+    pub(super) fn open(&self, source: &Url) -> io::Result<Option<Document>> {
+        let mut file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let stamp = stamp(&file.metadata()?)?;
+        let start = stamp.bytes.saturating_sub(LONGEST_FOOT);
+        file.seek(SeekFrom::Start(start))?;
+        let mut end = Vec::new();
+        (&file).take(LONGEST_FOOT).read_to_end(&mut end)?;
+        let Some(at) = memchr::memrchr(b'\n', &end) else {
+            return Ok(None);
+        };
+        let foot = serde_json::from_slice::<Foot>(&end[at + 1..]).ok();
+        let Some(foot) = foot.filter(|foot| foot.source == fingerprint(source)) else {
+            return Ok(None);
+        };
+        file.rewind()?;
+        Ok(Some(Document {
+            text: BufReader::with_capacity(BUFFER, file).take(start + at as u64),
+            validators: foot.validators,
+            stamp,
+        }))
+    }
+
+    /// A new file for what is being fetched. What was fetched before is not touched by it.
+    pub(super) fn begin(&self) -> io::Result<File> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        self.discard()?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.fetched())
+    }
+
+    /// The file that was fetched and that nobody has understood yet.
+    pub(super) fn fetched(&self) -> PathBuf {
+        self.path.with_extension("new")
+    }
+
+    /// Throws it away.
+    pub(super) fn discard(&self) -> io::Result<()> {
+        match fs::remove_file(self.fetched()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps it from now on, in the place of what was kept before.
+    pub(super) fn keep(&self, source: &Url, validators: Validators) -> io::Result<Stamp> {
+        let mut file = OpenOptions::new().append(true).open(self.fetched())?;
+        let source = fingerprint(source);
+        let foot = serde_json::to_string(&Foot { source, validators })?;
+        write!(file, "\n{foot}")?;
+        file.sync_all()?;
+        fs::rename(self.fetched(), &self.path)?;
+        stamp(&file.metadata()?)
+    }
+
+    /// Notes that the server still says so.
+    pub(super) fn confirm(&self) -> io::Result<Stamp> {
+        let file = OpenOptions::new().append(true).open(&self.path)?;
+        file.set_modified(SystemTime::now())?;
+        stamp(&file.metadata()?)
+    }
+}
+
+fn folder(state: &Path) -> PathBuf {
+    state.join("fetched-feeds")
+}
+
+fn fingerprint(source: &Url) -> String {
+    BASE64_STANDARD.encode(digest(&SHA256, source.as_str().as_bytes()))
+}
+
+/// Removes what is kept of feeds that are not fetched any more.
+pub(super) fn remove_others(state: &Path, feeds: &Feeds) {
+    let is_wanted = |name: &OsStr| {
+        let feed = name.to_str().and_then(|name| feeds.get(name));
+        feed.is_some_and(FeedSettings::is_fetched)
+    };
+    for entry in fs::read_dir(folder(state)).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !path.file_stem().is_some_and(is_wanted) {
+            // What stays is no harm: nobody reads it.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    fn fetch(kept: &Kept, text: &str) {
+        kept.begin().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn text(kept: &Kept, source: &Url) -> Option<String> {
+        let document = kept.open(source).unwrap()?;
+        Some(io::read_to_string(document.text).unwrap())
+    }
+
+    #[test]
+    fn what_was_kept_is_there_for_its_source_and_roots_alone() {
+        let state = tempfile::tempdir().unwrap();
+        let (kept, source) = (Kept::new(state.path(), "c2"), url("https://feeds.example/hunter2"));
+        assert_eq!(text(&kept, &source), None);
+        let validators = Validators {
+            etag: Some("\"1\"".to_owned()),
+            ..Validators::default()
+        };
+        for said in ["192.0.2.1\n", "", "no end of line", "{\n}\n\n"] {
+            fetch(&kept, said);
+            kept.keep(&source, validators.clone()).unwrap();
+            assert_eq!(text(&kept, &source).as_deref(), Some(said));
+        }
+        assert_eq!(kept.open(&source).unwrap().unwrap().validators, validators);
+        assert_eq!(
+            text(&kept, &url("https://feeds.example/other")),
+            None,
+            "of another source"
+        );
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder(state.path())), mode(&kept.path)), (0o700, 0o600));
+        let written = fs::read_to_string(&kept.path).unwrap();
+        assert!(!written.contains("hunter2"), "{written}");
+
+        fetch(&kept, "<html>");
+        assert_eq!(text(&kept, &source).as_deref(), Some("{\n}\n\n"), "until it is kept");
+        kept.discard().unwrap();
+        let mut feeds = Feeds::from([("c2".to_owned(), FeedSettings::default())]);
+        feeds.get_mut("c2").unwrap().url = Some(source.clone());
+        remove_others(state.path(), &feeds);
+        assert_eq!(fs::read_dir(folder(state.path())).unwrap().count(), 1);
+        feeds.get_mut("c2").unwrap().url = None;
+        remove_others(state.path(), &feeds);
+        assert_eq!(text(&kept, &source), None);
+    }
+
+    #[test]
+    fn a_confirmation_renews_the_time_and_nothing_else() {
+        let state = tempfile::tempdir().unwrap();
+        let (kept, source) = (Kept::new(state.path(), "c2"), url("https://feeds.example/"));
+        fetch(&kept, "192.0.2.1\n");
+        let first = kept.keep(&source, Validators::default()).unwrap();
+        let file = OpenOptions::new().append(true).open(&kept.path).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_hours(24)).unwrap();
+        let confirmed = kept.confirm().unwrap();
+        assert!(confirmed.written >= first.written);
+        assert_eq!((confirmed.inode, confirmed.bytes), (first.inode, first.bytes));
+        assert_eq!(text(&kept, &source).as_deref(), Some("192.0.2.1\n"));
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_not_read() {
+        let state = tempfile::tempdir().unwrap();
+        let (kept, source) = (Kept::new(state.path(), "c2"), url("https://feeds.example/"));
+        for text_there in ["", "192.0.2.1", "192.0.2.1\n{\"source\":\"x\"}", "192.0.2.1\n{"] {
+            fetch(&kept, text_there);
+            fs::rename(kept.fetched(), &kept.path).unwrap();
+            assert_eq!(text(&kept, &source), None, "{text_there}");
+        }
+    }
+}
