@@ -139,6 +139,7 @@ impl Redactor {
             | Kind::Connection(_)
             | Kind::Listen(_)
             | Kind::Dns(_)
+            | Kind::Memory(_)
             | Kind::Runtime(_)
             | Kind::ToldExec(_)
             | Kind::OwnContainer(_)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     alert::Alert,
     detect::Rule,
-    event::{Container, Kind, Process, WebWorker},
+    event::{Container, FindingKind, Kind, Process, WebWorker},
 };
 
 /// The first digits of a container's id, by which Docker and Falco show it.
@@ -109,6 +109,7 @@ impl Display for What<'_> {
             },
             Kind::Listen(listener) => write!(out, "{who} listens on {}", listener.address),
             Kind::Dns(message) => write!(out, "{who} asks for {} {}", message.record_type, message.name),
+            Kind::Memory(found) => write!(out, "{who}: {}", Found(&found.kind)),
             Kind::Container(change) => write!(out, "container {}", change.action.name()),
             Kind::Health(health) => out.write_str(&health.detail),
             Kind::Recorded(_)
@@ -123,6 +124,36 @@ impl Display for What<'_> {
             | Kind::Looked(_)
             | Kind::KubernetesServer(_)
             | Kind::Baseline(_) => Matched(self.0).fmt(out),
+        }
+    }
+}
+
+/// What a look into a memory came upon: `executable anonymous memory (rwxp) that begins as a library does`.
+struct Found<'a>(&'a FindingKind);
+
+impl Display for Found<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            FindingKind::Code(code) => {
+                let (kind, protection) = (code.backing.name(), &code.protection);
+                write!(out, "executable {kind} memory ({protection}) {}", code.path)?;
+                out.write_str(if code.elf_head {
+                    " that begins as a library does"
+                } else {
+                    ""
+                })
+            }
+            FindingKind::ChangedCode(changed) => {
+                write!(
+                    out,
+                    "{} bytes of its code are not those of {}",
+                    changed.bytes, changed.path
+                )
+            }
+            FindingKind::Preload(preload) => write!(out, "{} loads {}", preload.by, preload.library),
+            FindingKind::HeldFile(held) => write!(out, "reads {}, which is deleted", held.path),
+            FindingKind::HiddenProcess(hider) => write!(out, "hidden by {}", hider.name()),
+            FindingKind::Signature(signature) => write!(out, "its memory matches {}", signature.rules.join(", ")),
         }
     }
 }

@@ -125,6 +125,11 @@ impl Choice {
                 ("SourcePort", "and the port"),
             ],
             LogSource::DnsQuery => &[("QueryName", "the name that it asks for")],
+            LogSource::Memory => &[
+                ("memory.finding", "what was found"),
+                ("memory.path", "the file that it is about"),
+                ("memory.yara", "the signature"),
+            ],
             LogSource::Webserver => &[
                 ("c-ip", "the client"),
                 ("cs-host", "the site"),
@@ -138,6 +143,10 @@ impl Choice {
             LogSource::ProcessCreation | LogSource::Container => &[],
         };
         for (field, why) in fields {
+            // A finding has some of them, each kind its own.
+            if source == LogSource::Memory && !told.contains_key(*field) {
+                continue;
+            }
             self.take(told, field, why);
         }
     }
