@@ -10,6 +10,7 @@ mod dockerd;
 mod fixtures;
 mod neighbour;
 mod logging;
+mod memory;
 mod network;
 mod ocsf;
 mod podman;

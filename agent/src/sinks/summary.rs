@@ -128,27 +128,24 @@ impl Display for What<'_> {
     }
 }
 
-/// What a look into a memory came upon: `executable anonymous memory (rwxp) that begins as a library does`.
+/// What a look into a memory came upon: `executable anonymous memory (rwxp at 7f3c…) begins as a library does`.
 struct Found<'a>(&'a FindingKind);
 
 impl Display for Found<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             FindingKind::Code(code) => {
-                let (kind, protection) = (code.backing.name(), &code.protection);
-                write!(out, "executable {kind} memory ({protection}) {}", code.path)?;
-                out.write_str(if code.elf_head {
-                    " that begins as a library does"
-                } else {
-                    ""
-                })
+                let (kind, protection, address) = (code.backing.name(), &code.protection, &code.address);
+                write!(out, "executable {kind} memory ({protection} at {address})")?;
+                match &*code.path {
+                    "" => Ok(()),
+                    path => write!(out, " of {path}"),
+                }?;
+                out.write_str(if code.elf_head { " begins as a library does" } else { "" })
             }
             FindingKind::ChangedCode(changed) => {
-                write!(
-                    out,
-                    "{} bytes of its code are not those of {}",
-                    changed.bytes, changed.path
-                )
+                let (bytes, path, address) = (changed.bytes, &changed.path, &changed.address);
+                write!(out, "{bytes} bytes of code from {address} on are not those of {path}")
             }
             FindingKind::Preload(preload) => write!(out, "{} loads {}", preload.by, preload.library),
             FindingKind::HeldFile(held) => write!(out, "reads {}, which is deleted", held.path),

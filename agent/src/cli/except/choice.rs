@@ -39,6 +39,8 @@ const TELLING: &[&str] = &[
     "DestinationHostname",
     "QueryName",
     "listener.path",
+    "memory.path",
+    "memory.hidden_pid",
     "c-ip",
     "cs-host",
     "cs-uri",
@@ -128,7 +130,7 @@ impl Choice {
             LogSource::Memory => &[
                 ("memory.finding", "what was found"),
                 ("memory.path", "the file that it is about"),
-                ("memory.yara", "the signature"),
+                ("memory.hidden_pid", "the process"),
             ],
             LogSource::Webserver => &[
                 ("c-ip", "the client"),

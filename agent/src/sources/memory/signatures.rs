@@ -180,10 +180,6 @@ impl<'a, 'b> Parts<'a, 'b> {
         let mut ranges = Vec::new();
         let mut left = pages.left();
         for mapping in mappings.iter().filter(|mapping| mapping.is_readable()) {
-            if left == 0 {
-                pages.leave_out(mapping.size());
-                continue;
-            }
             for range in pages.find(mapping, Which::Present) {
                 let kept = left.min(range.end - range.start);
                 pages.leave_out(range.end - range.start - kept);
