@@ -156,17 +156,18 @@ fn each_page_about_memory_provokes_its_alert() {
     for (name, _) in PAGES.iter().filter(|(_, at)| *at == At::Memory) {
         host.run(commands(&read(&format!("{name}.md"))));
     }
-    let mut found = scan_memory(&mut Tocsin::command());
+    let mut found = scan_memory(&mut Tocsin::command(), &[]);
     for (name, _) in PAGES.iter().filter(|(_, at)| *at == At::Mounts) {
         let page = read(&format!("{name}.md"));
         let script = format!("{}\npid=$!\n\"$@\"\nkill $pid", commands(&page));
         let mut within = Command::new("unshare");
         within.args(["--mount", "sh", "-euc", &script, "sh", env!("CARGO_BIN_EXE_tocsin")]);
-        found.extend(scan_memory(&mut within));
+        found.extend(scan_memory(&mut within, &[]));
     }
     for (name, _) in PAGES.iter().filter(|(_, at)| matches!(at, At::Memory | At::Mounts)) {
         let page = read(&format!("{name}.md"));
-        let is_named = |alert: &&Value| title(alert) == title_of(&page) && page.contains(&format!("| `{}` |", rule(alert)));
+        let is_named =
+            |alert: &&Value| title(alert) == title_of(&page) && page.contains(&format!("| `{}` |", rule(alert)));
         let all: Vec<_> = found.iter().map(brief).collect();
         assert!(found.iter().any(|alert| is_named(&alert)), "{name}: {all:#?}");
     }
