@@ -205,11 +205,9 @@ fn a_node_with_compilers_at_run_time_has_no_finding() {
     let Some(nodejs) = fixtures::require("nodejs") else {
         return;
     };
-    let mut node = Command::new(nodejs.join("usr/bin/node"));
-    let _node = Running::start(
-        node.args(["-e", NODE])
-            .env("LD_LIBRARY_PATH", nodejs.join("usr/lib/x86_64-linux-gnu")),
-    );
+    let mut node = Command::new("chroot");
+    node.arg(nodejs).args(["/usr/bin/node", "-e", NODE]);
+    let _node = Running::start(&mut node);
     assert_eq!(host.get("http://127.0.0.1/page.php", &[]), "1");
     let image = dockerd.import_busybox();
     dockerd.run("quiet", &["--network", "none"], &[image, "sleep", "1000"]);

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     alert::Level,
     config,
-    event::{Capabilities, Event},
+    event::{Capabilities, Event, Kind},
     run::{channel, first_tidings, runtime, start_sources},
     sources::{
         baseline,
@@ -84,7 +84,10 @@ impl ScanArgs {
         }
         let standing = procfs::scan()?;
         // Before the sinks are told anything: a YARA rule that is none ends the scan.
-        let memory = self.memory.map(|only| memory(only, &config.memory)).transpose()?;
+        let memory = self
+            .memory
+            .map(|only| memory(only, &standing, &config.memory))
+            .transpose()?;
         let raised = runtime()?.block_on(async {
             let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);
@@ -105,7 +108,7 @@ impl ScanArgs {
 }
 
 /// Looks into the memory of one process, or of all. What was looked at, and what not, is said on standard error.
-fn memory(only: Option<u32>, settings: &config::Memory) -> Result<Vec<Event>> {
+fn memory(only: Option<u32>, standing: &[Event], settings: &config::Memory) -> Result<Vec<Event>> {
     let signatures = Signatures::load(&settings.yara_rules)?;
     let effective = procfs::own_capabilities().unwrap_or_default();
     let may = |name: &str| effective.contain(Capabilities::from_names(std::iter::once(name)));
@@ -119,7 +122,11 @@ fn memory(only: Option<u32>, settings: &config::Memory) -> Result<Vec<Event>> {
         process: settings.per_process,
         total: settings.total,
     };
-    let looked = look(only, limits, &signatures)?;
+    let executions = standing.iter().filter_map(|event| match &event.kind {
+        Kind::Exec(exec) => Some((exec.process, exec.execution.inode)),
+        _ => None,
+    });
+    let looked = look(only, &executions.collect(), limits, &signatures)?;
     eprintln!("{looked}");
     Ok(looked.events)
 }

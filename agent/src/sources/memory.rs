@@ -16,8 +16,10 @@ pub mod signatures;
 
 use std::{fmt, io, os::linux::fs::MetadataExt as _, sync::Arc};
 
+use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use procfs::process::{Process, all_processes};
+use rustc_hash::FxHashMap;
 use tracing::debug;
 
 use self::{
@@ -27,9 +29,6 @@ use self::{
     signatures::Signatures,
 };
 use crate::event::{Backing, Event, FindingKind, Kind, MemoryFinding, ProcessKey};
-
-/// The flag of a kernel thread (`PF_KTHREAD`, `include/linux/sched.h`).
-const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// The flag of a personality by which all that is readable is executable.
 const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
@@ -95,17 +94,21 @@ struct Target<'a> {
     pages: Pages<'a>,
 }
 
+/// Processes, with the inode of the program that each runs: only what is known to stand is looked at, as what it is known
+/// to be. What a process becomes meanwhile would be put down to what it was.
+pub type Standing = FxHashMap<ProcessKey, u64>;
+
 /// Looks at one process, or at all and at what hides from those who list them.
-pub fn look(only: Option<u32>, limits: Limits, signatures: &Signatures) -> anyhow::Result<Looked> {
+pub fn look(only: Option<u32>, standing: &Standing, limits: Limits, signatures: &Signatures) -> Result<Looked> {
     let mut looked = Looked::default();
     let mut roots = Roots::default();
     let entries = match only {
-        Some(pid) => vec![Process::new(pid.cast_signed())?],
+        Some(pid) => vec![Process::new(pid.cast_signed()).with_context(|| format!("no process {pid}"))?],
         None => all_processes()?.flatten().collect(),
     };
     let itself = identity(&Process::myself()?)?;
     for entry in &entries {
-        match look_at(entry, itself, limits, signatures, &mut roots, &mut looked) {
+        match look_at(entry, itself, standing, limits, signatures, &mut roots, &mut looked) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => looked.refused += 1,
             Err(error) => debug!(pid = entry.pid, %error, "a process was gone before it could be looked at"),
@@ -127,20 +130,22 @@ pub fn look(only: Option<u32>, limits: Limits, signatures: &Signatures) -> anyho
 fn look_at(
     entry: &Process,
     itself: (u64, u64),
+    standing: &Standing,
     limits: Limits,
     signatures: &Signatures,
     roots: &mut Roots,
     looked: &mut Looked,
 ) -> io::Result<()> {
     let stat = entry.stat().map_err(io::Error::other)?;
-    // An agent holds the rules, and so all that they look for.
-    if stat.flags & KERNEL_THREAD != 0 || identity(entry).is_ok_and(|identity| identity == itself) {
-        return Ok(());
-    }
     let key = ProcessKey {
         pid: stat.pid.unsigned_abs(),
         start: stat.starttime,
     };
+    let program = identity(entry).unwrap_or_default();
+    // An agent holds the rules, and so all that they look for.
+    if standing.get(&key) != Some(&program.1) || program == itself {
+        return Ok(());
+    }
     let maps = Maps::of(entry)?;
     let mut target = Target {
         entry,

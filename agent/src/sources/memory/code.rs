@@ -66,7 +66,7 @@ fn has_head(target: &mut Target<'_>, index: usize, mapping: &Mapping, left: &mut
             return false;
         }
         *left -= 1;
-        if candidate.is_readable() && target.pages.begins_with(candidate.start, &ELF) {
+        if candidate.is_readable() && target.pages.begins_with(candidate.start, ELF) {
             return true;
         }
     }

@@ -120,7 +120,7 @@ impl<'a> Pages<'a> {
     }
 
     /// Whether that page is there and begins so.
-    pub(super) fn begins_with(&mut self, address: u64, beginning: &[u8; 4]) -> bool {
+    pub(super) fn begins_with(&mut self, address: u64, beginning: [u8; 4]) -> bool {
         let page = procfs::page_size();
         let mut entry = [0; size_of::<u64>()];
         let at = address / page * size_of::<u64>() as u64;
@@ -129,6 +129,6 @@ impl<'a> Pages<'a> {
         known.is_ok()
             && u64::from_ne_bytes(entry) & PRESENT != 0
             && self.read(address, &mut found).is_some()
-            && found == *beginning
+            && found == beginning
     }
 }

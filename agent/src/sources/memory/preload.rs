@@ -150,10 +150,8 @@ fn read(entry: &Process, name: &str) -> Option<Vec<u8>> {
 
 /// What a variable is set to.
 fn value(environment: &[u8], name: &str) -> Option<String> {
-    let variables = environment.split(|byte| *byte == 0);
-    let value = variables
-        .filter_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-        .next()?;
+    let mut variables = environment.split(|byte| *byte == 0);
+    let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
     Some(String::from_utf8_lossy(value).into_owned())
 }
 

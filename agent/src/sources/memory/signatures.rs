@@ -129,13 +129,12 @@ fn search(scanner: &Scanner, mappings: &[&Mapping], target: &mut Target<'_>) -> 
     };
     let mut found: Vec<Signature> = Vec::new();
     for rule in result.rules.iter().take(MOST) {
-        match found.iter_mut().find(|known| *known.source == *rule.namespace) {
-            Some(known) => add(known, scanner, rule),
-            None => {
-                let mut first = signature(target.maps, rule);
-                add(&mut first, scanner, rule);
-                found.push(first);
-            }
+        if let Some(known) = found.iter_mut().find(|known| *known.source == *rule.namespace) {
+            add(known, scanner, rule);
+        } else {
+            let mut first = signature(target.maps, rule);
+            add(&mut first, scanner, rule);
+            found.push(first);
         }
     }
     found
