@@ -110,7 +110,7 @@ fn what_an_intruder_leaves_in_memory_is_found() {
             "cp /usr/bin/python3.11 /opt/{name}; /opt/{name} /srv/{name}.py & sleep 1"
         ));
     }
-    host.run("cp $(python3 -c 'import _ctypes; print(_ctypes.__file__)') /dev/shm/.x.so");
+    host.run("cp /usr/lib/x86_64-linux-gnu/libz.so.1 /dev/shm/.x.so");
     host.run("LD_PRELOAD=/dev/shm/.x.so sleep 1000 2>/dev/null & sleep 0.2");
     host.write("/srv/www/page.php", "<?php unlink(__FILE__); sleep(100);");
     host.start_php_fpm(PHP_FPM, "127.0.0.1:9000");
