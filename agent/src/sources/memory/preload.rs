@@ -62,7 +62,7 @@ impl Roots {
             first: target.key,
             preloads: in_file(target.key),
         });
-        known.first = known.first.min_by_start(target.key);
+        known.first = first(known.first, target.key);
         for preload in &mut known.preloads {
             preload.loaded |= is_loaded(target, &preload.library);
         }
@@ -81,11 +81,9 @@ impl Roots {
     }
 }
 
-impl ProcessKey {
-    /// The one of the two that was started first.
-    fn min_by_start(self, other: Self) -> Self {
-        std::cmp::min_by_key(self, other, |key| (key.start, key.pid))
-    }
+/// The one of the two that was started first.
+fn first(one: ProcessKey, other: ProcessKey) -> ProcessKey {
+    std::cmp::min_by_key(one, other, |key| (key.start, key.pid))
 }
 
 fn in_file(process: ProcessKey) -> Vec<Preload> {
