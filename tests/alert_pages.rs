@@ -1,13 +1,14 @@
 //! `docs/alerts/`: each alert has its page, which names its rules, and the commands by which it is provoked do provoke it.
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     dockerd::Dockerd,
+    memory::scan_memory,
     neighbour::{Neighbour, SOCKET},
-    ocsf::{activity, container_id, image, port, rule},
+    ocsf::{activity, brief, container_id, image, port, rule, title},
     tocsin::Tocsin,
     web_host::WebHost,
 };
@@ -23,16 +24,25 @@ enum At {
     Host,
     /// As root on a node, in the background; something listens at this port then.
     Listening(u16),
+    /// As root on a node, before a look into memory.
+    Memory,
+    /// The same, where mounts are the page's own.
+    Mounts,
 }
 
 /// Each page, and where its commands belong.
-const PAGES: [(&str, At); 17] = [
+const PAGES: [(&str, At); 22] = [
     ("attempt-to-run-high-privilege-command-detected", At::Host),
     ("bind-shell-detected", At::Host),
     ("connection-to-a-known-suspicious-ip-address", At::Host),
     ("container-with-a-miner-image-detected", At::Docker),
+    ("deleted-script-in-use-detected", At::Memory),
     ("exposed-docker-daemon-detected", At::Listening(23750)),
     ("fileless-execution-detected", At::Host),
+    ("hidden-process-detected", At::Mounts),
+    ("injected-code-detected", At::Memory),
+    ("malware-in-memory-detected", At::Memory),
+    ("preloaded-library-detected", At::Memory),
     ("privileged-command-run-in-container", At::Docker),
     ("privileged-container-detected", At::Docker),
     ("process-execution-from-temporary-folder", At::Host),
@@ -127,15 +137,39 @@ fn each_page_provokes_its_alert() {
     )
     .unwrap();
     let agent = Tocsin::start_in(state.path(), &config, &["--docker-socket", &dockerd.socket()]);
-    for (name, at) in PAGES {
+    let watched = |(_, at): &&(&str, At)| !matches!(at, At::Memory | At::Mounts);
+    for (name, at) in PAGES.iter().filter(watched) {
         let page = read(&format!("{name}.md"));
         let before = agent.alerts().len();
-        let _listening = provoke(at, commands(&page), &dockerd, &host);
+        let _listening = provoke(*at, commands(&page), &dockerd, &host);
         agent.wait_for_alert(title_of(&page), |alert| {
             let is_new = agent.alerts().iter().skip(before).any(|new| new == alert);
             let is_named = page.contains(&format!("| `{}` |", rule(alert)));
-            activity(alert) == "Create" && is_new && is_named && is_from(at, alert)
+            activity(alert) == "Create" && is_new && is_named && is_from(*at, alert)
         });
+    }
+}
+
+#[test]
+fn each_page_about_memory_provokes_its_alert() {
+    let Some(host) = WebHost::start() else { return };
+    for (name, _) in PAGES.iter().filter(|(_, at)| *at == At::Memory) {
+        host.run(commands(&read(&format!("{name}.md"))));
+    }
+    let mut found = scan_memory(&mut Tocsin::command(), &[]);
+    for (name, _) in PAGES.iter().filter(|(_, at)| *at == At::Mounts) {
+        let page = read(&format!("{name}.md"));
+        let script = format!("{}\npid=$!\n\"$@\"\nkill $pid", commands(&page));
+        let mut within = Command::new("unshare");
+        within.args(["--mount", "sh", "-euc", &script, "sh", env!("CARGO_BIN_EXE_tocsin")]);
+        found.extend(scan_memory(&mut within, &[]));
+    }
+    for (name, _) in PAGES.iter().filter(|(_, at)| matches!(at, At::Memory | At::Mounts)) {
+        let page = read(&format!("{name}.md"));
+        let is_named =
+            |alert: &&Value| title(alert) == title_of(&page) && page.contains(&format!("| `{}` |", rule(alert)));
+        let all: Vec<_> = found.iter().map(brief).collect();
+        assert!(found.iter().any(|alert| is_named(&alert)), "{name}: {all:#?}");
     }
 }
 
@@ -148,6 +182,7 @@ fn is_from(at: At, alert: &Value) -> bool {
             container_id(alert).is_empty() && process.is_some_and(|process| process["pid"] != process["namespace_pid"])
         }
         At::Listening(wanted) => port(alert) == Some(wanted.into()),
+        At::Memory | At::Mounts => unreachable!("nobody watches memory"),
     }
 }
 
@@ -159,7 +194,7 @@ fn provoke(at: At, commands: &str, dockerd: &Dockerd, host: &WebHost) -> Option<
             assert!(output.status.success(), "{commands}: {output:?}");
             None
         }
-        At::Host => {
+        At::Host | At::Memory | At::Mounts => {
             host.run_within(commands, Duration::from_mins(1));
             None
         }

@@ -11,6 +11,7 @@ mod feed_server;
 mod fixtures;
 mod neighbour;
 mod logging;
+mod memory;
 mod network;
 mod ocsf;
 mod podman;

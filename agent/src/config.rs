@@ -75,6 +75,8 @@ pub struct Config {
     pub control: Control,
     /// Metrics.
     pub metrics: Metrics,
+    /// Memory.
+    pub memory: Memory,
     /// Threat feeds.
     #[serde(deserialize_with = "feeds")]
     pub feed: Feeds,
@@ -144,6 +146,20 @@ pub struct Baseline {
     pub keep_every: SignedDuration,
 }
 
+/// What `tocsin scan --memory` reads of processes (docs/memory.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Memory {
+    /// The most that is read of one process; what is left out is counted.
+    #[serde(with = "values::size")]
+    pub per_process: u64,
+    /// The most that is read of all.
+    #[serde(with = "values::size")]
+    pub total: u64,
+    /// Files of YARA rules, or folders of files that end in .yar or .yara, beside those that are built in.
+    pub yara_rules: Vec<PathBuf>,
+}
+
 /// The sections, but for those of the outputs.
 const SECTIONS: &[Section] = &[
     Section::of::<Config>(""),
@@ -151,6 +167,7 @@ const SECTIONS: &[Section] = &[
     Section::of::<Podman>("podman"),
     Section::of::<Wire>("wire"),
     Section::of::<Baseline>("baseline"),
+    Section::of::<Memory>("memory"),
     Section::of::<FeedSettings>("feed.NAME"),
     Section::of::<Control>("control"),
     Section::of::<Metrics>("metrics"),
@@ -172,6 +189,7 @@ impl Default for Config {
             baseline: Baseline::default(),
             control: Control::default(),
             metrics: Metrics::default(),
+            memory: Memory::default(),
             feed: Feeds::new(),
             output: Outputs::default(),
         }
@@ -194,6 +212,16 @@ impl Default for Wire {
             of: Scope::Containers,
             // A cluster's API as a node has it, its kubelets and etcd.
             ports: vec![2379, 6443, 10250],
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            per_process: 32 << 20,
+            total: 1 << 30,
+            yara_rules: Vec::new(),
         }
     }
 }

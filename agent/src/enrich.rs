@@ -143,6 +143,7 @@ impl Node {
                 self.cluster.learn_name(message);
                 self.process(message.owner)
             }
+            Kind::Memory(found) => self.processes.get(found.process).cloned(),
             Kind::Container(change) => {
                 if let Some(api) = change.container.kubernetes_api {
                     self.cluster.learn_service(api);
@@ -391,6 +392,7 @@ fn owner(kind: &Kind) -> Option<Owner> {
         Kind::Fork(_)
         | Kind::Exec(_)
         | Kind::Exit(_)
+        | Kind::Memory(_)
         | Kind::Container(_)
         | Kind::Baseline(_)
         | Kind::KubernetesServer(_)

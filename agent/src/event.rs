@@ -2,6 +2,7 @@
 
 mod container;
 mod credentials;
+mod memory;
 mod process;
 mod roles;
 mod socket;
@@ -20,6 +21,7 @@ pub use self::{
         ToldExec,
     },
     credentials::{Beyond, Capabilities, Credentials},
+    memory::{Backing, ChangedCode, Code, FindingKind, HeldFile, Hider, MemoryFinding, Preload, Signature},
     process::{Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey, Seccomp, WebWorker},
     roles::Roles,
     socket::{
@@ -58,6 +60,8 @@ pub enum Kind {
     Listen(Box<Listener>),
     /// A DNS query or answer passed.
     Dns(Box<DnsMessage>),
+    /// A look into a process's memory came upon something.
+    Memory(Box<MemoryFinding>),
     /// A container changed, or its facts became known.
     Container(Box<ContainerChange>),
     /// A container runtime can be asked, or no longer.
@@ -133,6 +137,8 @@ pub enum LogSource {
     NetworkListen,
     /// `category: dns_query`
     DnsQuery,
+    /// `product: linux, category: memory`
+    Memory,
     /// `product: docker, category: container`
     Container,
     /// `category: webserver`
@@ -143,11 +149,12 @@ pub enum LogSource {
 
 impl LogSource {
     /// Every family, in the order of the table in DESIGN.md.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProcessCreation,
         Self::NetworkConnection,
         Self::NetworkListen,
         Self::DnsQuery,
+        Self::Memory,
         Self::Container,
         Self::Webserver,
         Self::Health,
@@ -160,6 +167,7 @@ impl LogSource {
             Self::NetworkConnection => "network_connection",
             Self::NetworkListen => "network_listen",
             Self::DnsQuery => "dns_query",
+            Self::Memory => "memory",
             Self::Container => "container",
             Self::Webserver => "webserver",
             Self::Health => "health",
@@ -191,6 +199,7 @@ impl Kind {
             Self::Connection(_) => Some(LogSource::NetworkConnection),
             Self::Listen(_) => Some(LogSource::NetworkListen),
             Self::Dns(_) => Some(LogSource::DnsQuery),
+            Self::Memory(_) => Some(LogSource::Memory),
             Self::Container(_) => Some(LogSource::Container),
             Self::Health(_) => Some(LogSource::Health),
             Self::Recorded(source) => Some(*source),

@@ -9,8 +9,8 @@ use rsigma_eval::EventValue;
 
 use crate::{
     event::{
-        Connection, Container, ContainerChange, DnsMessage, Execution, Kind, Listener, LogSource, OpensshConfiguration,
-        Process, Said, WebWorker,
+        ChangedCode, Code, Connection, Container, ContainerChange, DnsMessage, Execution, FindingKind, Kind, Listener,
+        LogSource, MemoryFinding, OpensshConfiguration, Preload, Process, Said, Signature, WebWorker,
     },
     intel::{Threat, indicator},
     observed::{Observed, Scored},
@@ -39,12 +39,14 @@ const WITH_PROCESS: &[LogSource] = &[
     LogSource::NetworkConnection,
     LogSource::NetworkListen,
     LogSource::DnsQuery,
+    LogSource::Memory,
 ];
 const IN_CONTAINER: &[LogSource] = &[
     LogSource::ProcessCreation,
     LogSource::NetworkConnection,
     LogSource::NetworkListen,
     LogSource::DnsQuery,
+    LogSource::Memory,
     LogSource::Container,
 ];
 /// What [`crate::enrich::baseline`] learns from.
@@ -57,6 +59,7 @@ const SOCKET: &[LogSource] = &[LogSource::NetworkConnection, LogSource::NetworkL
 const EXAMINED: &[LogSource] = &[LogSource::ProcessCreation, LogSource::NetworkListen];
 const LISTEN: &[LogSource] = &[LogSource::NetworkListen];
 const DNS: &[LogSource] = &[LogSource::DnsQuery];
+const MEMORY: &[LogSource] = &[LogSource::Memory];
 const CONTAINER: &[LogSource] = &[LogSource::Container];
 const WEB: &[LogSource] = &[LogSource::Webserver];
 const HEALTH: &[LogSource] = &[LogSource::Health];
@@ -252,6 +255,27 @@ pub const FIELDS: &[Field] = &[
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.ttl", DNS, "for how many seconds the addresses of the answer stand for the name", |o| { let dns = dns(o)?; (!dns.addresses.is_empty()).then(|| number(dns.ttl))? }),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
+    field("memory.finding", MEMORY, "what a look into the process came upon: code (executable memory that is no file's), changed-code (a file's that is not as the file is), preload, held-file (open for reading and deleted), hidden-process, signature (YARA rules match)", |o| text(found(o)?.name())),
+    field("memory.mapping", MEMORY, "what is behind the mapping: anonymous, heap, stack, shared, memfd, deleted or file", |o| text(found(o)?.backing()?.name())),
+    field("memory.path", MEMORY, "the file that it is about, memfd:NAME for one in memory, or the name that the process gave an anonymous mapping; a preloaded library as it is written", |o| text(found(o)?.path()?)),
+    field("memory.protection", MEMORY, "how the mapping may be used, as /proc/PID/maps shows it: rwxp, r-xp, r-xs…", |o| text(found(o)?.protection()?)),
+    field("memory.address", MEMORY, "where the mapping is, of several the first: 7f3c12a45000-7f3c12a46000", |o| text(found(o)?.address()?)),
+    field("memory.size", MEMORY, "bytes of executable memory of this kind", |o| integer(code(o)?.size)),
+    field("memory.count", MEMORY, "how many mappings of this kind there are", |o| integer(code(o)?.count)),
+    field("memory.elf_head", MEMORY, "executable memory that is no file's begins as a program or a library does (ELF), or what was mapped together with it does", |o| flag(code(o)?.elf_head)),
+    field("memory.replaced", MEMORY, "another file stands at the deleted file's path, or another version of the library beside it: an update", |o| match found(o)? { FindingKind::Code(code) => flag(code.replaced), FindingKind::HeldFile(held) => flag(held.replaced), _ => None }),
+    field("memory.differs", MEMORY, "how many bytes of code differ from the file's", |o| integer(changed(o)?.bytes)),
+    field("memory.breakpoints", MEMORY, "all bytes that differ are breakpoints, as debuggers and uprobes set them", |o| flag(changed(o)?.breakpoints)),
+    field("memory.text_relocations", MEMORY, "the file says that its code must be changed to be loaded (DT_TEXTREL)", |o| flag(changed(o)?.text_relocations)),
+    field("memory.read_implies_exec", MEMORY, "the kernel makes executable whatever the process may read, as old programs are marked to need it", |o| flag(finding(o)?.read_implies_exec)),
+    field("memory.libraries", MEMORY, "the files that the process has mapped to be executed, its program among them", |o| list(finding(o)?.libraries.iter().map(|path| &**path))),
+    field("memory.preload_by", MEMORY, "who says that the library is to be loaded before all others: LD_PRELOAD, LD_AUDIT or ld.so.preload", |o| text(preload(o)?.by)),
+    field("memory.preload_loaded", MEMORY, "that library is mapped in the process; of ld.so.preload: in one of that root", |o| flag(preload(o)?.loaded)),
+    field("memory.hidden_pid", MEMORY, "the hidden process's id", |o| { matches!(found(o)?, FindingKind::HiddenProcess(_)).then(|| number(finding(o)?.process.pid))? }),
+    field("memory.hidden_by", MEMORY, "how a process is hidden: mount (something is mounted over its entry in /proc) or listing (the kernel knows it, and /proc does not list it)", |o| match found(o)? { FindingKind::HiddenProcess(hider) => text(hider.name()), _ => None }),
+    field("memory.yara", MEMORY, "names of the YARA rules that match the process's memory", |o| list(signature(o)?.rules.iter().map(|name| &**name))),
+    field("memory.yara_source", MEMORY, "the file that these rules are of, or built-in", |o| text(&signature(o)?.source)),
+    field("memory.yara_tags", MEMORY, "tags of these rules", |o| list(signature(o)?.tags.iter().map(|name| &**name))),
     field("health.kind", HEALTH, "loss, sensor-off, source-down, sink-down, sink-up, sink-loss, rules-refused, configuration-refused, feed-stale, selftest…", |o| match &o.event.kind { Kind::Health(health) => text(health.kind), _ => None, }),
     field("health.detail", HEALTH, "what is lost and why", |o| { match &o.event.kind { Kind::Health(health) => text(&health.detail), _ => None, } }),
 ];
@@ -316,6 +340,45 @@ fn openssh(observed: &Observed) -> Option<OpensshConfiguration> {
 fn dns(observed: &Observed) -> Option<&DnsMessage> {
     match &observed.event.kind {
         Kind::Dns(message) => Some(message),
+        _ => None,
+    }
+}
+
+fn finding(observed: &Observed) -> Option<&MemoryFinding> {
+    match &observed.event.kind {
+        Kind::Memory(finding) => Some(finding),
+        _ => None,
+    }
+}
+
+fn found(observed: &Observed) -> Option<&FindingKind> {
+    Some(&finding(observed)?.kind)
+}
+
+fn code(observed: &Observed) -> Option<&Code> {
+    match found(observed)? {
+        FindingKind::Code(code) => Some(code),
+        _ => None,
+    }
+}
+
+fn changed(observed: &Observed) -> Option<&ChangedCode> {
+    match found(observed)? {
+        FindingKind::ChangedCode(changed) => Some(changed),
+        _ => None,
+    }
+}
+
+fn preload(observed: &Observed) -> Option<&Preload> {
+    match found(observed)? {
+        FindingKind::Preload(preload) => Some(preload),
+        _ => None,
+    }
+}
+
+fn signature(observed: &Observed) -> Option<&Signature> {
+    match found(observed)? {
+        FindingKind::Signature(signature) => Some(signature),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ pub mod kernel;
 pub mod procfs;
 pub mod docker;
 pub mod looks;
+pub mod memory;
 mod sock_diag;
 pub mod runtime_files;
 pub mod users;

@@ -145,6 +145,7 @@ impl Redactor {
             | Kind::Exit(_)
             | Kind::Listen(_)
             | Kind::Dns(_)
+            | Kind::Memory(_)
             | Kind::Runtime(_)
             | Kind::ToldExec(_)
             | Kind::OwnContainer(_)

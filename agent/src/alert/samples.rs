@@ -10,9 +10,9 @@ use super::{Alert, Level};
 use crate::{
     detect::Rule,
     event::{
-        Connection, Container, ContainerAction, ContainerChange, Credentials, Descriptor, DnsMessage, Event, ExeFlags,
-        Exec, Execution, Findings, Health, HostNamespaces, Kind, ListenAddress, Listener, LogSource, Metadata, Mount,
-        Owner, Process, ProcessKey, Protocol, Said, Seccomp,
+        Backing, Code, Connection, Container, ContainerAction, ContainerChange, Credentials, Descriptor, DnsMessage,
+        Event, ExeFlags, Exec, Execution, FindingKind, Findings, Health, HostNamespaces, Kind, ListenAddress, Listener,
+        LogSource, MemoryFinding, Metadata, Mount, Owner, Process, ProcessKey, Protocol, Said, Seccomp,
     },
     observed::{Facts, Observed},
 };
@@ -34,6 +34,7 @@ pub(crate) fn all() -> Vec<Alert> {
         connection(),
         listen(),
         dns(),
+        memory(),
         container(),
         health(),
         web(),
@@ -114,6 +115,29 @@ pub(crate) fn dns() -> Alert {
         Arc::new(observed(Kind::Dns(Box::new(message)))),
         matched,
     )
+}
+
+/// A library that was put into a process's memory.
+pub(crate) fn memory() -> Alert {
+    let code = Code {
+        backing: Backing::Anonymous,
+        protection: "rwxp".into(),
+        address: "7f3c12a45000-7f3c12a46000".into(),
+        count: 1,
+        size: 4096,
+        elf_head: true,
+        ..Code::default()
+    };
+    let finding = MemoryFinding {
+        process: ProcessKey::default(),
+        kind: FindingKind::Code(code),
+        libraries: Arc::default(),
+        read_implies_exec: false,
+    };
+    let rule = rule("Injected code detected", LogSource::Memory);
+    let matched = vec![("memory.elf_head".into(), json!(true))];
+    let observed = observed(Kind::Memory(Box::new(finding)));
+    Alert::new(Arc::new(rule), Arc::new(observed), matched)
 }
 
 /// A privileged container starts.

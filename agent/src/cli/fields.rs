@@ -65,6 +65,7 @@ fn written(source: LogSource) -> &'static str {
         LogSource::NetworkConnection => "{product: linux, category: network_connection}",
         LogSource::NetworkListen => "{product: linux, category: network_listen}",
         LogSource::DnsQuery => "{category: dns_query}",
+        LogSource::Memory => "{product: linux, category: memory}",
         LogSource::Container => "{product: docker, category: container}",
         LogSource::Webserver => "{category: webserver}",
         LogSource::Health => "{product: tocsin, service: health}",

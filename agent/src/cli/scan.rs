@@ -1,6 +1,6 @@
 //! `tocsin scan`: looks once at what already stands on this node.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::Args;
@@ -8,14 +8,23 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
+use toml::Value;
 use tracing::warn;
 
-use super::{AlertArgs, NodeArgs, configuration, exit_code, finish, load_rules, open_sinks, parse_level};
+use super::{
+    AlertArgs, NodeArgs, configuration, exit_code, finish, load_rules, must_exist, open_sinks, parse_level, path_value,
+};
 use crate::{
     alert::Level,
-    event::Event,
+    config,
+    event::{Capabilities, Event, Kind},
     run::{channel, first_tidings, runtime, start_sources},
-    sources::{baseline, procfs, rules::Loaded},
+    sources::{
+        baseline,
+        memory::{Limits, look, signatures::Signatures},
+        procfs,
+        rules::Loaded,
+    },
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -27,6 +36,16 @@ pub(super) struct ScanArgs {
     node: NodeArgs,
     #[command(flatten)]
     alerts: AlertArgs,
+    /// Also look into the memory of all processes, or of the one with that id, and what they load and hold: injected
+    /// code, code that differs from its file, preloaded libraries, deleted scripts, hidden processes, YARA rules. Reads
+    /// only; no process is stopped
+    #[arg(long, value_name = "PID", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "not at all, or all, or one")]
+    memory: Option<Option<u32>>,
+    /// A file of YARA rules, or a folder of *.yar and *.yara files, in place of the configured ones; may be given
+    /// repeatedly
+    #[arg(long, value_name = "PATH", requires = "memory")]
+    yara_rules: Vec<PathBuf>,
     /// Exit with 3 if an alert of at least this level is raised
     #[arg(long, value_name = "LEVEL", value_parser = parse_level)]
     fail_on: Option<Level>,
@@ -35,7 +54,10 @@ pub(super) struct ScanArgs {
 const EXAMPLES: &str = "\
 Examples:
   tocsin scan                       what on this node deserves a look
-  tocsin scan --fail-on medium      the same in a pipeline: exit code 3 if there is anything";
+  tocsin scan --fail-on medium      the same in a pipeline: exit code 3 if there is anything
+  tocsin scan --memory              also what is in the memory of its processes
+  tocsin scan --memory 4711 --yara-rules ./rules
+                                    of one process, with YARA rules of one's own";
 
 /// No answer for that long means that nobody will answer any more …
 const QUIET: Duration = Duration::from_millis(300);
@@ -48,6 +70,12 @@ impl ScanArgs {
     pub(super) fn execute(self) -> Result<ExitCode> {
         let mut layers = self.node.layers()?;
         self.alerts.add_to(&mut layers);
+        if !self.yara_rules.is_empty() {
+            must_exist(&self.yara_rules)?;
+            let paths = self.yara_rules.iter().map(|path| path_value(path));
+            let paths = Value::Array(paths.collect::<Result<_>>()?);
+            layers.set("--yara-rules", "memory.yara-rules", paths);
+        }
         let config = configuration(&layers)?;
         let Loaded { rules, .. } = load_rules(&config.rules);
         let (log, sinks) = open_sinks(&config, &config.output.only_stdout(), None)?;
@@ -55,6 +83,11 @@ impl ScanArgs {
             warn!("not root: of other users' processes only names and arguments are seen, and no sockets");
         }
         let standing = procfs::scan()?;
+        // Before the sinks are told anything: a YARA rule that is none ends the scan.
+        let memory = self
+            .memory
+            .map(|only| memory(only, &standing, &config.memory))
+            .transpose()?;
         let raised = runtime()?.block_on(async {
             let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);
@@ -64,6 +97,7 @@ impl ScanArgs {
             stream.carry(baseline::load(&config.state).into_iter().collect());
             stream.carry(first_tidings(&config));
             stream.carry(standing);
+            stream.carry(memory.unwrap_or_default());
             answers(&mut stream, &mut received).await;
             stream.finish();
             stream.raised()
@@ -71,6 +105,30 @@ impl ScanArgs {
         finish(sinks)?;
         Ok(exit_code(raised, self.fail_on))
     }
+}
+
+/// Looks into the memory of one process, or of all. What was looked at, and what not, is said on standard error.
+fn memory(only: Option<u32>, standing: &[Event], settings: &config::Memory) -> Result<Vec<Event>> {
+    let signatures = Signatures::load(&settings.yara_rules)?;
+    let effective = procfs::own_capabilities().unwrap_or_default();
+    let may = |name: &str| effective.contain(Capabilities::from_names(std::iter::once(name)));
+    if !may("SYS_PTRACE") {
+        warn!("without CAP_SYS_PTRACE no other user's memory is seen, nor that of whoever may do more than this scan");
+    }
+    if !may("SYS_ADMIN") && !may("CHECKPOINT_RESTORE") {
+        warn!("without CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE code is not compared with its file");
+    }
+    let limits = Limits {
+        process: settings.per_process,
+        total: settings.total,
+    };
+    let executions = standing.iter().filter_map(|event| match &event.kind {
+        Kind::Exec(exec) => Some((exec.process, exec.execution.inode)),
+        _ => None,
+    });
+    let looked = look(only, &executions.collect(), limits, &signatures)?;
+    eprintln!("{looked}");
+    Ok(looked.events)
 }
 
 /// Takes in what runtimes and helpers tell, until they have no more to tell.

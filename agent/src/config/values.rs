@@ -73,6 +73,31 @@ pub mod ring {
     }
 }
 
+/// A size: `64MiB`, or a number of bytes.
+pub mod size {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use super::{NumberOrText, SIZES};
+
+    /// In the largest unit that it is a whole number of.
+    pub fn serialize<S: Serializer>(bytes: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        let fitting = SIZES
+            .into_iter()
+            .find(|(_, size)| *bytes != 0 && bytes.is_multiple_of(*size));
+        let (unit, size) = fitting.unwrap_or(("", 1));
+        serializer.collect_str(&format_args!("{}{unit}", bytes / size))
+    }
+
+    /// As text, or a number of bytes.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        match NumberOrText::deserialize(deserializer)? {
+            NumberOrText::Number(bytes) => super::parse_size(&bytes.to_string()),
+            NumberOrText::Text(text) => super::parse_size(&text),
+        }
+        .map_err(D::Error::custom)
+    }
+}
+
 /// A path, or an empty text for none.
 pub mod optional_path {
     use std::path::PathBuf;
@@ -198,6 +223,23 @@ pub fn parse_duration(text: &str) -> Result<SignedDuration, String> {
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours());
     let duration = duration.ok().filter(|duration| !duration.is_negative());
     duration.ok_or_else(wrong)
+}
+
+/// Units of sizes, the largest first.
+const SIZES: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+/// A size as people write it: `64MiB`, `1GiB`; a number alone means bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let unit = SIZES
+        .into_iter()
+        .find_map(|(unit, size)| Some((text.strip_suffix(unit)?, size)));
+    let (number, size) = unit.unwrap_or((text, 1));
+    let bytes = number
+        .trim()
+        .parse()
+        .ok()
+        .and_then(|number: u64| number.checked_mul(size));
+    bytes.ok_or_else(|| format!("{text} is no size such as 512KiB, 64MiB or 1GiB"))
 }
 
 /// A ring's size that the kernel takes: a power of two, of at least a page.

@@ -24,6 +24,7 @@ pub fn written(source: LogSource) -> &'static [(&'static str, &'static str)] {
         LogSource::NetworkConnection => &[("product", "linux"), ("category", "network_connection")],
         LogSource::NetworkListen => &[("product", "linux"), ("category", "network_listen")],
         LogSource::DnsQuery => &[("category", "dns_query")],
+        LogSource::Memory => &[("product", "linux"), ("category", "memory")],
         LogSource::Container => &[("product", "docker"), ("category", "container")],
         LogSource::Webserver => &[("category", "webserver")],
         LogSource::Health => &[("product", "tocsin"), ("service", "health")],
@@ -37,6 +38,7 @@ fn by_category(category: &str) -> Option<LogSource> {
         "network_connection" => Some(LogSource::NetworkConnection),
         "network_listen" => Some(LogSource::NetworkListen),
         "dns_query" => Some(LogSource::DnsQuery),
+        "memory" => Some(LogSource::Memory),
         "webserver" => Some(LogSource::Webserver),
         _ => None,
     }

@@ -29,7 +29,8 @@ pub fn event_from_json(mut fields: Map<String, Value>) -> Result<Event> {
         LogSource::NetworkConnection => recorded.connection(),
         LogSource::NetworkListen => recorded.listener(),
         LogSource::DnsQuery => Some(recorded.dns()),
-        LogSource::Container | LogSource::Webserver | LogSource::Health => None,
+        // All that rules ask of a finding is given.
+        LogSource::Memory | LogSource::Container | LogSource::Webserver | LogSource::Health => None,
     };
     Ok(Event {
         time,

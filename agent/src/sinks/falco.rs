@@ -66,9 +66,11 @@ fn priority(level: Level) -> &'static str {
 /// Falco's name for what the kernel tells is `syscall`; other sources are plugins there.
 fn source(family: LogSource) -> &'static str {
     match family {
-        LogSource::ProcessCreation | LogSource::NetworkConnection | LogSource::NetworkListen | LogSource::DnsQuery => {
-            "syscall"
-        }
+        LogSource::ProcessCreation
+        | LogSource::NetworkConnection
+        | LogSource::NetworkListen
+        | LogSource::DnsQuery
+        | LogSource::Memory => "syscall",
         LogSource::Container => "docker",
         LogSource::Webserver | LogSource::Health => family.name(),
     }
@@ -197,6 +199,7 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
         }
         Kind::Exec(_)
         | Kind::Container(_)
+        | Kind::Memory(_)
         | Kind::Health(_)
         | Kind::Recorded(_)
         | Kind::Fork(_)

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     alert::Alert,
     detect::Rule,
-    event::{Container, Kind, Process, Said, WebWorker},
+    event::{Container, FindingKind, Kind, Process, Said, WebWorker},
 };
 
 /// The first digits of a container's id, by which Docker and Falco show it.
@@ -112,6 +112,7 @@ impl Display for What<'_> {
             },
             Kind::Listen(listener) => write!(out, "{who} listens on {}", listener.address),
             Kind::Dns(message) => write!(out, "{who} asks for {} {}", message.record_type, message.name),
+            Kind::Memory(found) => write!(out, "{who}: {}", Found(&found.kind)),
             Kind::Container(change) => write!(out, "container {}", change.action.name()),
             Kind::Health(health) => out.write_str(&health.detail),
             Kind::Recorded(_)
@@ -149,6 +150,33 @@ impl Display for Asks<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What a look into a memory came upon: `executable anonymous memory (rwxp at 7f3c…) begins as a library does`.
+struct Found<'a>(&'a FindingKind);
+
+impl Display for Found<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            FindingKind::Code(code) => {
+                let (kind, protection, address) = (code.backing.name(), &code.protection, &code.address);
+                write!(out, "executable {kind} memory ({protection} at {address})")?;
+                match &*code.path {
+                    "" => Ok(()),
+                    path => write!(out, " of {path}"),
+                }?;
+                out.write_str(if code.elf_head { " begins as a library does" } else { "" })
+            }
+            FindingKind::ChangedCode(changed) => {
+                let (bytes, path, address) = (changed.bytes, &changed.path, &changed.address);
+                write!(out, "{bytes} bytes of code from {address} on are not those of {path}")
+            }
+            FindingKind::Preload(preload) => write!(out, "{} loads {}", preload.by, preload.library),
+            FindingKind::HeldFile(held) => write!(out, "reads {}, which is deleted", held.path),
+            FindingKind::HiddenProcess(hider) => write!(out, "hidden by {}", hider.name()),
+            FindingKind::Signature(signature) => write!(out, "its memory matches {}", signature.rules.join(", ")),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod connected_listeners;
 mod held;
 mod executable_content;
 mod openssh_configuration;
-mod inside;
+pub(super) mod inside;
 mod limiter;
 mod network;
 mod the_same;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use procfs::process::all_processes;
 use tracing::debug;
 
-pub use self::own::own_container;
+pub use self::own::{own_capabilities, own_container};
 use self::{process::Snapshot, socket::Sockets};
 use crate::event::{Event, Exec, Kind, Listener, ProcessKey};
 

@@ -39,6 +39,8 @@ const TELLING: &[&str] = &[
     "DestinationHostname",
     "QueryName",
     "listener.path",
+    "memory.path",
+    "memory.hidden_pid",
     "c-ip",
     "cs-host",
     "cs-uri",
@@ -125,6 +127,11 @@ impl Choice {
                 ("SourcePort", "and the port"),
             ],
             LogSource::DnsQuery => &[("QueryName", "the name that it asks for")],
+            LogSource::Memory => &[
+                ("memory.finding", "what was found"),
+                ("memory.path", "the file that it is about"),
+                ("memory.hidden_pid", "the process"),
+            ],
             LogSource::Webserver => &[
                 ("c-ip", "the client"),
                 ("cs-host", "the site"),
@@ -138,6 +145,10 @@ impl Choice {
             LogSource::ProcessCreation | LogSource::Container => &[],
         };
         for (field, why) in fields {
+            // A finding has some of them, each kind its own.
+            if source == LogSource::Memory && !told.contains_key(*field) {
+                continue;
+            }
             self.take(told, field, why);
         }
     }

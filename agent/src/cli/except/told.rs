@@ -151,6 +151,7 @@ fn ocsf(source: LogSource) -> Vec<(&'static str, &'static str)> {
         ],
         LogSource::ProcessCreation
         | LogSource::DnsQuery
+        | LogSource::Memory
         | LogSource::Container
         | LogSource::Webserver
         | LogSource::Health => Vec::new(),
@@ -184,6 +185,7 @@ fn falco(source: LogSource) -> Vec<(&'static str, &'static str)> {
         ],
         LogSource::ProcessCreation
         | LogSource::DnsQuery
+        | LogSource::Memory
         | LogSource::Container
         | LogSource::Webserver
         | LogSource::Health => Vec::new(),

@@ -57,6 +57,7 @@ impl<'a> Evidence<'a> {
             Kind::Dns(message) => with.dns(message),
             Kind::Exec(_)
             | Kind::Container(_)
+            | Kind::Memory(_)
             | Kind::Recorded(_)
             | Kind::Health(_)
             | Kind::Fork(_)

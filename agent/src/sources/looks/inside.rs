@@ -24,14 +24,14 @@ const UNHURRIED: [&str; 10] = [
 ];
 
 /// A process's root.
-pub(super) struct Inside {
+pub(in crate::sources) struct Inside {
     root: OwnedFd,
     ways: ResolveFlags,
 }
 
 impl Inside {
     /// The root of that process.
-    pub(super) fn of(process: ProcessKey) -> io::Result<Self> {
+    pub(in crate::sources) fn of(process: ProcessKey) -> io::Result<Self> {
         let root = Path::new("/proc").join(process.pid.to_string()).join("root");
         let inside = Self::at(&root)?;
         let mounts = the_same(process)?.mountinfo().map_err(io::Error::other)?;
@@ -55,12 +55,12 @@ impl Inside {
     }
 
     /// Whether something has that path.
-    pub(super) fn holds(&self, path: &Path) -> bool {
+    pub(in crate::sources) fn holds(&self, path: &Path) -> bool {
         self.find(path, OFlags::empty()).is_ok()
     }
 
     /// The text of a regular file of so many bytes at most.
-    pub(super) fn read(&self, path: &Path, most: u64) -> io::Result<String> {
+    pub(in crate::sources) fn read(&self, path: &Path, most: u64) -> io::Result<String> {
         let file = self.find(path, OFlags::empty())?;
         if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::other("not a regular file"));
@@ -74,7 +74,7 @@ impl Inside {
     }
 
     /// The names in a folder that holds so many at most.
-    pub(super) fn names(&self, folder: &Path, most: usize) -> io::Result<Vec<OsString>> {
+    pub(in crate::sources) fn names(&self, folder: &Path, most: usize) -> io::Result<Vec<OsString>> {
         let folder = self.find(folder, OFlags::DIRECTORY)?;
         let mut names = Vec::new();
         for entry in fs::read_dir(by_descriptor(&folder))? {

@@ -1,8 +1,13 @@
-//! The container that the agent itself runs in.
+//! The container that the agent itself runs in, and what it may do there.
 
 use std::{fs, sync::Arc};
 
-use crate::enrich::container::{container_id, is_container_id};
+use procfs::process::Process;
+
+use crate::{
+    enrich::container::{container_id, is_container_id},
+    event::Capabilities,
+};
 
 /// Files that a runtime binds into each container from a folder that bears the container's id.
 const BOUND: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
@@ -12,6 +17,12 @@ pub fn own_container() -> Option<Arc<str>> {
     let read = |file| fs::read_to_string(file).unwrap_or_default();
     let (cgroups, mounts) = (read("/proc/self/cgroup"), read("/proc/self/mountinfo"));
     own(&cgroups, &mounts).map(Arc::from)
+}
+
+/// What the agent may do.
+pub fn own_capabilities() -> Option<Capabilities> {
+    let status = Process::myself().ok()?.status().ok()?;
+    Some(Capabilities(status.capeff))
 }
 
 /// By the cgroup; in a cgroup namespace of its own, which hides that, by what is mounted.

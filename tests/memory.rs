@@ -1,0 +1,280 @@
+//! `tocsin scan --memory`: what an intruder leaves in memory, made harmlessly, and a node where nobody was.
+
+use std::{
+    fs,
+    io::Read as _,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{
+    deadline::wait_for,
+    dockerd::Dockerd,
+    fixtures,
+    ocsf::{brief, container_id, exe, fact, rule},
+    tocsin::{PATIENCE, Tocsin},
+    web_host::{PHP_FPM, WebHost},
+};
+
+/// The alerts of a scan by that command, which is the program or starts it, with these further arguments.
+pub(crate) fn scan_memory(command: &mut Command, arguments: &[&str]) -> Vec<Value> {
+    let state = tempfile::tempdir().unwrap();
+    command.args([
+        "scan",
+        "--memory",
+        "--config",
+        "/dev/null",
+        "--format",
+        "ocsf",
+        "--dedup",
+        "0",
+    ]);
+    let output = command
+        .arg("--state-dir")
+        .arg(state.path())
+        .args(arguments)
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains(" left out (limits), "), "the summary is missing: {log}");
+    let alerts = String::from_utf8(output.stdout).unwrap();
+    alerts.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Those that looks into memory have raised.
+fn of_memory(alerts: &[Value]) -> impl Iterator<Item = &Value> {
+    alerts.iter().filter(|alert| !fact(alert, "memory.finding").is_null())
+}
+
+/// Writes a library into memory alone, and loads it from there.
+const LOADED_FROM_MEMORY: &str = r#"
+import _ctypes, ctypes, os, time
+memory = os.memfd_create("quiet")
+os.write(memory, open(_ctypes.__file__, "rb").read())
+ctypes.CDLL(f"/proc/self/fd/{memory}")
+os.close(memory)
+time.sleep(1000)
+"#;
+
+/// Maps memory of its own as a loader does, with a library's head before its code.
+const MAPPED_BY_HAND: &str = r#"
+import ctypes, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+head = libc.mmap(None, 8192, 3, 0x22, -1, 0)
+ctypes.memmove(head, open("/bin/true", "rb").read(8192), 8192)
+libc.mprotect(ctypes.c_void_p(head), 4096, 1)
+libc.mprotect(ctypes.c_void_p(head + 4096), 4096, 5)
+time.sleep(1000)
+"#;
+
+/// Makes memory executable that begins as nothing known.
+const SHELL_CODE: &str = r#"
+import mmap, time
+memory = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=7)
+memory.write(b"\xc3" * 16)
+time.sleep(1000)
+"#;
+
+/// Writes over code of another process, where it never comes by.
+const WRITES_OVER_CODE: &str = r#"
+import sys
+pid = sys.argv[1]
+lines = [line.split() for line in open(f"/proc/{pid}/maps")]
+code = next(line for line in lines if line[1] == "r-xp" and line[-1].endswith("/victim"))
+end = int(code[0].split("-")[1], 16)
+with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+    memory.seek(end - 64)
+    memory.write(b"\x90" * 16)
+"#;
+
+#[test]
+fn what_an_intruder_leaves_in_memory_is_found() {
+    let Some(host) = WebHost::start() else { return };
+    let Some(dockerd) = Dockerd::start() else { return };
+    for (name, script) in [
+        ("loaded", LOADED_FROM_MEMORY),
+        ("mapped", MAPPED_BY_HAND),
+        ("shellcode", SHELL_CODE),
+        ("writer", WRITES_OVER_CODE),
+    ] {
+        host.write(&format!("/srv/{name}.py"), script);
+    }
+    host.run("cp /usr/bin/sleep /opt/victim; cp /usr/bin/sleep /opt/unhurt");
+    host.run("/opt/unhurt 1000 & /opt/victim 1000 & sleep 0.2; python3 /srv/writer.py $!");
+    // None of them links the library of regular expressions, whose compiler would be an explanation.
+    for name in ["loaded", "mapped", "shellcode"] {
+        host.run(&format!(
+            "cp /usr/bin/python3.11 /opt/{name}; /opt/{name} /srv/{name}.py & sleep 1"
+        ));
+    }
+    host.run("cp /usr/lib/x86_64-linux-gnu/libz.so.1 /dev/shm/.x.so");
+    host.run("LD_PRELOAD=/dev/shm/.x.so sleep 1000 2>/dev/null & sleep 0.2");
+    host.write("/srv/www/page.php", "<?php unlink(__FILE__); sleep(100);");
+    host.start_php_fpm(PHP_FPM, "127.0.0.1:9000");
+    host.start_nginx("127.0.0.1:9000");
+    host.run("chown -R www-data /srv/www; curl --silent http://127.0.0.1/page.php & sleep 0.5");
+    wait_for("the page's end", PATIENCE, || {
+        (!host.path("/srv/www/page.php").exists()).then_some(())
+    });
+    let image = dockerd.import_busybox();
+    let everywhere = "echo /lib/libnothing.so >/etc/ld.so.preload; exec sleep 1000";
+    let preload = dockerd.run("preload", &["--network", "none"], &[image, "sh", "-c", everywhere]);
+    wait_for("the file in the container", PATIENCE, || {
+        dockerd
+            .docker(&["exec", &preload, "cat", "/etc/ld.so.preload"])
+            .status
+            .success()
+            .then_some(())
+    });
+
+    let alerts = scan_memory(&mut Tocsin::command(), &["--docker-socket", &dockerd.socket()]);
+    let expected: [(&str, &str, &dyn Fn(&Value) -> bool); 6] = [
+        ("injected-code-high", "a library from memory", &|alert| {
+            exe(alert) == "/opt/loaded" && fact(alert, "memory.path") == "memfd:quiet"
+        }),
+        ("injected-code-high", "one that was mapped by hand", &|alert| {
+            exe(alert) == "/opt/mapped" && fact(alert, "memory.mapping") == "anonymous"
+        }),
+        ("changed-code-high", "code that was written over", &|alert| {
+            exe(alert) == "/opt/victim" && fact(alert, "memory.differs").as_u64().is_some_and(|bytes| bytes <= 16)
+        }),
+        ("preloaded-library-high", "a preloaded library", &|alert| {
+            fact(alert, "memory.path") == "/dev/shm/.x.so"
+        }),
+        ("deleted-script-high", "a page that deleted itself", &|alert| {
+            exe(alert) == PHP_FPM && fact(alert, "memory.path") == "/srv/www/page.php"
+        }),
+        (
+            "preloaded-library-high",
+            "a container where all is preloaded",
+            &|alert| container_id(alert) == preload && fact(alert, "memory.preload_by") == "ld.so.preload",
+        ),
+    ];
+    let all: Vec<_> = of_memory(&alerts).map(brief).collect();
+    for (wanted, what, is_it) in expected {
+        let found = of_memory(&alerts).filter(|alert| rule(alert) == wanted && is_it(alert));
+        assert_eq!(found.count(), 1, "{what}: {all:#?}");
+    }
+    let unhurt = of_memory(&alerts).find(|alert| exe(alert) == "/opt/unhurt");
+    assert!(unhurt.is_none(), "{all:#?}");
+    // Whether Python brings such a compiler along is its packager's choice.
+    let shell_code =
+        of_memory(&alerts).any(|alert| exe(alert) == "/opt/shellcode" && rule(alert) == "injected-code-medium");
+    assert!(shell_code, "{all:#?}");
+}
+
+/// Keeps Node's compiler busy for a moment, says so, and waits.
+const NODE: &str = "let sum = 0; for (let n = 0; n < 1e7; n++) sum += Math.sqrt(n) % 7; console.log('done');
+    setInterval(() => {}, 1000);";
+
+/// A process that ends when it is dropped.
+struct Running(Child);
+
+impl Running {
+    /// Starts it, and waits until it says something.
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0];
+        child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended needs no end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_node_with_compilers_at_run_time_has_no_finding() {
+    let Some(host) = WebHost::start() else { return };
+    let Some(dockerd) = Dockerd::start() else { return };
+    host.write(
+        "/srv/www/page.php",
+        "<?php echo preg_match('/(a+)+b(c|d)/', 'aaaabd'); sleep(1);",
+    );
+    host.start_php_fpm(PHP_FPM, "127.0.0.1:9000");
+    host.start_nginx("127.0.0.1:9000");
+    host.start_java(8080);
+    let Some(nodejs) = fixtures::require("nodejs") else {
+        return;
+    };
+    let mut node = Command::new("chroot");
+    node.arg(nodejs).args(["/usr/bin/node", "-e", NODE]);
+    let _node = Running::start(&mut node);
+    assert_eq!(host.get("http://127.0.0.1/page.php", &[]), "1");
+    let image = dockerd.import_busybox();
+    dockerd.run("quiet", &["--network", "none"], &[image, "sleep", "1000"]);
+    let alerts = scan_memory(&mut Tocsin::command(), &["--docker-socket", &dockerd.socket()]);
+    let there = [
+        "java",
+        "node",
+        "php-fpm8.2",
+        "nginx",
+        "dockerd",
+        "containerd",
+        "containerd-shim-runc-v2",
+        "busybox",
+    ];
+    let is_of_these = |alert: &&Value| there.contains(&exe(alert).rsplit('/').next().unwrap_or_default());
+    let found: Vec<_> = of_memory(&alerts).filter(is_of_these).map(brief).collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn rules_of_ones_own_match_and_one_that_is_none_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("own.yar");
+    let own = "rule own_words : ours { strings: $a = \"tocsin-\" $b = \"kept in memory\" condition: memory == \"data\" and $a and $b }";
+    fs::write(&rules, own).unwrap();
+    let mut words = Command::new("python3");
+    words.args([
+        "-c",
+        "import time; text = 'tocsin-' + 'kept in memory'; print(text, flush=True); time.sleep(100)",
+    ]);
+    let words = Running::start(&mut words);
+    let pid = words.0.id().to_string();
+    let rules = rules.to_str().unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let scan = |rules: &str| {
+        let mut scan = Tocsin::command();
+        scan.args([
+            "scan",
+            "--memory",
+            &pid,
+            "--yara-rules",
+            rules,
+            "--config",
+            "/dev/null",
+            "--format",
+            "ocsf",
+        ]);
+        scan.args(["--fail-on", "medium", "--state-dir"])
+            .arg(state.path())
+            .output()
+            .unwrap()
+    };
+    let output = scan(rules);
+    let alerts = String::from_utf8_lossy(&output.stdout);
+    let alerts: Vec<Value> = alerts.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let found: Vec<_> = of_memory(&alerts).collect();
+    assert!(
+        found
+            .iter()
+            .any(|alert| rule(alert) == "malware-in-memory-medium" && fact(alert, "memory.yara_source") == rules),
+        "{found:#?}"
+    );
+    assert_eq!(output.status.code(), Some(3));
+
+    fs::write(rules, "rule own_words {\n condition: $missing\n}").unwrap();
+    let output = scan(rules);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("own.yar:2:") && log.contains("$missing"), "{log}");
+}
