@@ -21,18 +21,22 @@ enum At {
     Docker,
     /// As root on a node.
     Host,
+    /// As root on a node whose `auth.log` is read.
+    Log,
     /// As root on a node, in the background; something listens at this port then.
     Listening(u16),
 }
 
 /// Each page, and where its commands belong.
-const PAGES: [(&str, At); 17] = [
+const PAGES: [(&str, At); 19] = [
     ("attempt-to-run-high-privilege-command-detected", At::Host),
     ("bind-shell-detected", At::Host),
     ("connection-to-a-known-suspicious-ip-address", At::Host),
     ("container-with-a-miner-image-detected", At::Docker),
     ("exposed-docker-daemon-detected", At::Listening(23750)),
     ("fileless-execution-detected", At::Host),
+    ("login-after-failed-attempts-from-a-new-address", At::Log),
+    ("login-from-a-known-suspicious-ip-address", At::Log),
     ("privileged-command-run-in-container", At::Docker),
     ("privileged-container-detected", At::Docker),
     ("process-execution-from-temporary-folder", At::Host),
@@ -117,15 +121,16 @@ fn each_page_provokes_its_alert() {
     ] {
         dockerd.docker_ok(&["tag", image, name]);
     }
-    // One page tells how to configure a feed, which must be there before.
+    // Pages tell how to configure a feed, which must be there before; the log is that of the host.
     let state = tempfile::tempdir().unwrap();
     let (config, list) = (state.path().join("tocsin.toml"), state.path().join("list"));
     fs::write(&list, "203.0.113.66\n").unwrap();
-    fs::write(
-        &config,
-        format!("[feed.known]\npath = '{}'\nconfidence = 90\n", list.display()),
-    )
-    .unwrap();
+    let settings = format!(
+        "[feed.known]\npath = '{}'\nconfidence = 90\n[logins]\nsource = 'file'\nfile = '/proc/{}/root/var/log/auth.log'\n",
+        list.display(),
+        host.pid()
+    );
+    fs::write(&config, settings).unwrap();
     let agent = Tocsin::start_in(state.path(), &config, &["--docker-socket", &dockerd.socket()]);
     for (name, at) in PAGES {
         let page = read(&format!("{name}.md"));
@@ -147,6 +152,7 @@ fn is_from(at: At, alert: &Value) -> bool {
         At::Host => {
             container_id(alert).is_empty() && process.is_some_and(|process| process["pid"] != process["namespace_pid"])
         }
+        At::Log => process.is_none(),
         At::Listening(wanted) => port(alert) == Some(wanted.into()),
     }
 }
@@ -159,7 +165,7 @@ fn provoke(at: At, commands: &str, dockerd: &Dockerd, host: &WebHost) -> Option<
             assert!(output.status.success(), "{commands}: {output:?}");
             None
         }
-        At::Host => {
+        At::Host | At::Log => {
             host.run_within(commands, Duration::from_mins(1));
             None
         }

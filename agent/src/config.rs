@@ -13,7 +13,9 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
+    fmt,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use documented::{Documented, DocumentedFields};
@@ -67,6 +69,8 @@ pub struct Config {
     pub podman: Podman,
     /// Baselines.
     pub baseline: Baseline,
+    /// Logins.
+    pub logins: Logins,
     /// The control socket.
     pub control: Control,
     /// Metrics.
@@ -116,12 +120,70 @@ pub struct Baseline {
     pub keep_every: SignedDuration,
 }
 
+/// Who logs in, as sshd, su and sudo write it down (docs/logins.md).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Logins {
+    /// Where that is read: auto (the journal if there is one, else the file), journal, file or off.
+    #[serde(with = "values::text")]
+    pub source: LoginSource,
+    /// The folder of the journal; empty: /var/log/journal and /run/log/journal.
+    #[serde(with = "values::optional_path")]
+    pub journal: Option<PathBuf>,
+    /// The file; empty: /var/log/auth.log or /var/log/secure.
+    #[serde(with = "values::optional_path")]
+    pub file: Option<PathBuf>,
+}
+
+/// Where logins are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoginSource {
+    /// Where they are written down.
+    #[default]
+    Auto,
+    /// In the systemd journal.
+    Journal,
+    /// In a file.
+    File,
+    /// Nowhere.
+    Off,
+}
+
+impl LoginSource {
+    const ALL: [Self; 4] = [Self::Auto, Self::Journal, Self::File, Self::Off];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Journal => "journal",
+            Self::File => "file",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for LoginSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl FromStr for LoginSource {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|source| source.name() == name);
+        found.ok_or_else(|| format!("{name} is none of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
 /// The sections, but for those of the outputs.
 const SECTIONS: &[Section] = &[
     Section::of::<Config>(""),
     Section::of::<Docker>("docker"),
     Section::of::<Podman>("podman"),
     Section::of::<Baseline>("baseline"),
+    Section::of::<Logins>("logins"),
     Section::of::<FeedSettings>("feed.NAME"),
     Section::of::<Control>("control"),
     Section::of::<Metrics>("metrics"),
@@ -140,6 +202,7 @@ impl Default for Config {
             docker: Docker::default(),
             podman: Podman::default(),
             baseline: Baseline::default(),
+            logins: Logins::default(),
             control: Control::default(),
             metrics: Metrics::default(),
             feed: Feeds::new(),
@@ -182,6 +245,7 @@ const READ_AT_START: &[&str] = &[
     "docker",
     "podman",
     "baseline.keep-every",
+    "logins",
     "control",
     "metrics",
     "output",

@@ -2,6 +2,7 @@
 
 mod container;
 mod credentials;
+mod login;
 mod process;
 mod roles;
 mod socket;
@@ -20,6 +21,7 @@ pub use self::{
         ToldExec,
     },
     credentials::{Beyond, Capabilities, Credentials},
+    login::{Login, Outcome, Remembered, reason},
     process::{Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey, Seccomp, WebWorker},
     roles::Roles,
     socket::{
@@ -58,6 +60,8 @@ pub enum Kind {
     Listen(Box<Listener>),
     /// A DNS query or answer passed.
     Dns(Box<DnsMessage>),
+    /// Somebody logged in or tried to, or asked for another's rights.
+    Login(Box<Login>),
     /// A container changed, or its facts became known.
     Container(Box<ContainerChange>),
     /// A container runtime can be asked, or no longer.
@@ -135,6 +139,12 @@ pub enum LogSource {
     DnsQuery,
     /// `product: docker, category: container`
     Container,
+    /// `product: linux, service: sshd`
+    Sshd,
+    /// `product: linux, service: sudo`
+    Sudo,
+    /// `product: linux, service: auth`: all that stands in `auth.log`, what sshd and sudo write, too
+    Auth,
     /// `category: webserver`
     Webserver,
     /// `product: tocsin, service: health`
@@ -143,17 +153,20 @@ pub enum LogSource {
 
 impl LogSource {
     /// Every family, in the order of the table in DESIGN.md.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::ProcessCreation,
         Self::NetworkConnection,
         Self::NetworkListen,
         Self::DnsQuery,
         Self::Container,
+        Self::Sshd,
+        Self::Sudo,
+        Self::Auth,
         Self::Webserver,
         Self::Health,
     ];
 
-    /// The name that records carry under `category`: Sigma's category, or `health` where Sigma has none.
+    /// The name that records carry under `category`: Sigma's category, or its service where it has none.
     pub fn name(self) -> &'static str {
         match self {
             Self::ProcessCreation => "process_creation",
@@ -161,8 +174,26 @@ impl LogSource {
             Self::NetworkListen => "network_listen",
             Self::DnsQuery => "dns_query",
             Self::Container => "container",
+            Self::Sshd => "sshd",
+            Self::Sudo => "sudo",
+            Self::Auth => "auth",
             Self::Webserver => "webserver",
             Self::Health => "health",
+        }
+    }
+
+    /// The family whose rules judge an event of this one as well: what sshd and sudo write stands in `auth.log`, too.
+    pub fn wider(self) -> Option<Self> {
+        match self {
+            Self::Sshd | Self::Sudo => Some(Self::Auth),
+            Self::ProcessCreation
+            | Self::NetworkConnection
+            | Self::NetworkListen
+            | Self::DnsQuery
+            | Self::Container
+            | Self::Auth
+            | Self::Webserver
+            | Self::Health => None,
         }
     }
 
@@ -192,6 +223,7 @@ impl Kind {
             Self::Listen(_) => Some(LogSource::NetworkListen),
             Self::Dns(_) => Some(LogSource::DnsQuery),
             Self::Container(_) => Some(LogSource::Container),
+            Self::Login(login) => Some(login.log_source()),
             Self::Health(_) => Some(LogSource::Health),
             Self::Recorded(source) => Some(*source),
         }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use self::patterns::PATTERNS;
 use super::Alert;
 use crate::{
-    event::{Container, Event, Execution, Kind, Process},
+    event::{Container, Event, Execution, Kind, Login, Process},
     observed::Observed,
 };
 
@@ -132,6 +132,16 @@ impl Redactor {
                     let mut health = health.clone();
                     health.detail = detail;
                     without = Some(Kind::Health(health));
+                }
+            }
+            Kind::Login(login) => {
+                let (command, message) = (self.text(&login.command), self.text(&login.message));
+                if matches!((&command, &message), (Cow::Owned(_), _) | (_, Cow::Owned(_))) {
+                    without = Some(Kind::Login(Box::new(Login {
+                        command: command.into(),
+                        message: message.into(),
+                        ..(**login).clone()
+                    })));
                 }
             }
             Kind::Fork(_)

@@ -66,6 +66,9 @@ fn written(source: LogSource) -> &'static str {
         LogSource::NetworkListen => "{product: linux, category: network_listen}",
         LogSource::DnsQuery => "{category: dns_query}",
         LogSource::Container => "{product: docker, category: container}",
+        LogSource::Sshd => "{product: linux, service: sshd}",
+        LogSource::Sudo => "{product: linux, service: sudo}",
+        LogSource::Auth => "{product: linux, service: auth}",
         LogSource::Webserver => "{category: webserver}",
         LogSource::Health => "{product: tocsin, service: health}",
     }

@@ -17,7 +17,12 @@ use tokio::{
 };
 
 use super::Requests;
-use crate::{config::Config, event::Event, intel, sinks, sources::kernel};
+use crate::{
+    config::Config,
+    event::Event,
+    intel, sinks,
+    sources::{kernel, logins::Told},
+};
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +45,9 @@ pub struct Status {
     pub queue: usize,
     /// … and how many can.
     pub queue_capacity: usize,
+    /// Who reads what is written about logins.
+    #[serde(default)]
+    pub logins: Logins,
     /// What the stream says.
     pub stream: Stream,
     /// The sinks.
@@ -55,6 +63,19 @@ pub struct Sensor {
     pub off: Option<String>,
     /// What is not seen without it.
     pub loses: String,
+}
+
+/// Who reads what is written about logins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Logins {
+    /// Where; empty where nobody writes any down.
+    pub source: String,
+    /// Lines that were read.
+    pub lines: u64,
+    /// Those that made no sense.
+    pub not_understood: u64,
+    /// What is wrong.
+    pub trouble: Option<String>,
 }
 
 /// What the stream knows of itself.
@@ -217,6 +238,8 @@ pub struct Desk {
     pub fixed: Status,
     /// What the kernel's reader counts.
     pub kernel: std::sync::Arc<KernelCounters>,
+    /// What is told of logins.
+    pub logins: std::sync::Arc<Told>,
     /// The stream's queue. It must not be kept open from here.
     pub queue: WeakSender<Vec<Event>>,
     /// Where the stream is asked.
@@ -281,6 +304,7 @@ impl Desk {
             broken_records: count(&self.kernel.broken),
             queue,
             queue_capacity,
+            logins: self.logins.now(),
             stream,
             sinks: sinks.collect(),
             ..self.fixed.clone()

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     alert::Alert,
     detect::Rule,
-    event::{Container, Kind, Process, WebWorker},
+    event::{Container, Kind, Login, Outcome, Process, WebWorker},
 };
 
 /// The first digits of a container's id, by which Docker and Falco show it.
@@ -109,6 +109,7 @@ impl Display for What<'_> {
             },
             Kind::Listen(listener) => write!(out, "{who} listens on {}", listener.address),
             Kind::Dns(message) => write!(out, "{who} asks for {} {}", message.record_type, message.name),
+            Kind::Login(login) => Attempt(login).fmt(out),
             Kind::Container(change) => write!(out, "container {}", change.action.name()),
             Kind::Health(health) => out.write_str(&health.detail),
             Kind::Recorded(_)
@@ -124,6 +125,33 @@ impl Display for What<'_> {
             | Kind::KubernetesServer(_)
             | Kind::Baseline(_) => Matched(self.0).fmt(out),
         }
+    }
+}
+
+/// An attempt to log in, or what was written in its place: `sshd lets root in from 192.0.2.1 by password`.
+struct Attempt<'a>(&'a Login);
+
+impl Display for Attempt<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(login) = self;
+        let (service, user, target) = (login.service(), &login.user, &login.target_user);
+        match (login.outcome, &**target) {
+            (None, _) => return write!(out, "{service}: {}", login.message),
+            (Some(Outcome::Success), "") => write!(out, "{service} lets {user} in")?,
+            (Some(Outcome::Failure), "") => write!(out, "{service} does not let {user} in")?,
+            (Some(Outcome::Success), target) => write!(out, "{service} lets {user} act as {target}")?,
+            (Some(Outcome::Failure), target) => write!(out, "{service} does not let {user} act as {target}")?,
+        }
+        if let Some(source) = login.source {
+            write!(out, " from {source}")?;
+        }
+        if target.is_empty() && !login.method.is_empty() {
+            write!(out, " by {}", login.method)?;
+        }
+        if !login.command.is_empty() {
+            write!(out, ": {}", login.command)?;
+        }
+        Ok(())
     }
 }
 
