@@ -216,6 +216,10 @@ mod tests {
                 samples::container(),
                 "Privileged Container Detected: container start in container web (registry.example:5000/shop/nginx:1.27, 3f4e8a0c9d7b)",
             ),
+            (
+                samples::login(),
+                "Login after failed attempts from a new address: sshd lets root in from 203.0.113.9 by password",
+            ),
             (samples::health(), "Events were lost: 12 events lost: the ring was full"),
             (samples::web(), "Web shell request: cs-uri-query=\"cmd=id\""),
         ];

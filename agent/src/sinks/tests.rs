@@ -73,7 +73,7 @@ fn every_alert_is_delivered_in_order() {
     let (written, ended, counters) = check(&[], Level::Informational, &alerts);
     assert!(ended.is_ok());
     assert_eq!(written, ids(&alerts));
-    assert_eq!(counters.delivered.load(Ordering::Relaxed), 800);
+    assert_eq!(counters.delivered.load(Ordering::Relaxed), 900);
 }
 
 #[test]
