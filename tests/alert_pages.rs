@@ -22,6 +22,8 @@ enum At {
     Docker,
     /// As root on a node.
     Host,
+    /// As root on a node whose `auth.log` is read.
+    Log,
     /// As root on a node, in the background; something listens at this port then.
     Listening(u16),
     /// As root on a node, before a look into memory.
@@ -31,7 +33,7 @@ enum At {
 }
 
 /// Each page, and where its commands belong.
-const PAGES: [(&str, At); 22] = [
+const PAGES: [(&str, At); 24] = [
     ("attempt-to-run-high-privilege-command-detected", At::Host),
     ("bind-shell-detected", At::Host),
     ("connection-to-a-known-suspicious-ip-address", At::Host),
@@ -43,6 +45,8 @@ const PAGES: [(&str, At); 22] = [
     ("injected-code-detected", At::Memory),
     ("malware-in-memory-detected", At::Memory),
     ("preloaded-library-detected", At::Memory),
+    ("login-after-failed-attempts-from-a-new-address", At::Log),
+    ("login-from-a-known-suspicious-ip-address", At::Log),
     ("privileged-command-run-in-container", At::Docker),
     ("privileged-container-detected", At::Docker),
     ("process-execution-from-temporary-folder", At::Host),
@@ -127,15 +131,16 @@ fn each_page_provokes_its_alert() {
     ] {
         dockerd.docker_ok(&["tag", image, name]);
     }
-    // One page tells how to configure a feed, which must be there before.
+    // Pages tell how to configure a feed, which must be there before; the log is that of the host.
     let state = tempfile::tempdir().unwrap();
     let (config, list) = (state.path().join("tocsin.toml"), state.path().join("list"));
     fs::write(&list, "203.0.113.66\n").unwrap();
-    fs::write(
-        &config,
-        format!("[feed.known]\npath = '{}'\nconfidence = 90\n", list.display()),
-    )
-    .unwrap();
+    let settings = format!(
+        "[feed.known]\npath = '{}'\nconfidence = 90\n[logins]\nsource = 'file'\nfile = '/proc/{}/root/var/log/auth.log'\n",
+        list.display(),
+        host.pid()
+    );
+    fs::write(&config, settings).unwrap();
     let agent = Tocsin::start_in(state.path(), &config, &["--docker-socket", &dockerd.socket()]);
     let watched = |(_, at): &&(&str, At)| !matches!(at, At::Memory | At::Mounts);
     for (name, at) in PAGES.iter().filter(watched) {
@@ -181,6 +186,7 @@ fn is_from(at: At, alert: &Value) -> bool {
         At::Host => {
             container_id(alert).is_empty() && process.is_some_and(|process| process["pid"] != process["namespace_pid"])
         }
+        At::Log => process.is_none(),
         At::Listening(wanted) => port(alert) == Some(wanted.into()),
         At::Memory | At::Mounts => unreachable!("nobody watches memory"),
     }
@@ -194,7 +200,7 @@ fn provoke(at: At, commands: &str, dockerd: &Dockerd, host: &WebHost) -> Option<
             assert!(output.status.success(), "{commands}: {output:?}");
             None
         }
-        At::Host | At::Memory | At::Mounts => {
+        At::Host | At::Log | At::Memory | At::Mounts => {
             host.run_within(commands, Duration::from_mins(1));
             None
         }

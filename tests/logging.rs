@@ -23,6 +23,13 @@ pub(crate) struct Logging {
 /// A daemon; ended when dropped.
 pub(crate) struct Daemon(Child);
 
+impl Daemon {
+    /// Sends it that signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         // It may have ended by itself.

@@ -48,6 +48,7 @@ mod exceptions;
 mod failures;
 mod host;
 mod log_daemons;
+mod logins;
 mod outputs;
 mod noise;
 mod paths;

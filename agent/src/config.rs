@@ -71,6 +71,8 @@ pub struct Config {
     pub wire: Wire,
     /// Baselines.
     pub baseline: Baseline,
+    /// Logins.
+    pub logins: Logins,
     /// The control socket.
     pub control: Control,
     /// Metrics.
@@ -160,6 +162,63 @@ pub struct Memory {
     pub yara_rules: Vec<PathBuf>,
 }
 
+/// Who logs in, as sshd, su and sudo write it down (docs/logins.md).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Logins {
+    /// Where that is read: auto (the journal if there is one, else the file), journal, file or off.
+    #[serde(with = "values::text")]
+    pub source: LoginSource,
+    /// The folder of the journal; empty: /var/log/journal and /run/log/journal.
+    #[serde(with = "values::optional_path")]
+    pub journal: Option<PathBuf>,
+    /// The file; empty: /var/log/auth.log or /var/log/secure.
+    #[serde(with = "values::optional_path")]
+    pub file: Option<PathBuf>,
+}
+
+/// Where logins are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoginSource {
+    /// Where they are written down.
+    #[default]
+    Auto,
+    /// In the systemd journal.
+    Journal,
+    /// In a file.
+    File,
+    /// Nowhere.
+    Off,
+}
+
+impl LoginSource {
+    const ALL: [Self; 4] = [Self::Auto, Self::Journal, Self::File, Self::Off];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Journal => "journal",
+            Self::File => "file",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for LoginSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.name())
+    }
+}
+
+impl FromStr for LoginSource {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|source| source.name() == name);
+        found.ok_or_else(|| format!("{name} is none of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
 /// The sections, but for those of the outputs.
 const SECTIONS: &[Section] = &[
     Section::of::<Config>(""),
@@ -168,6 +227,7 @@ const SECTIONS: &[Section] = &[
     Section::of::<Wire>("wire"),
     Section::of::<Baseline>("baseline"),
     Section::of::<Memory>("memory"),
+    Section::of::<Logins>("logins"),
     Section::of::<FeedSettings>("feed.NAME"),
     Section::of::<Control>("control"),
     Section::of::<Metrics>("metrics"),
@@ -187,6 +247,7 @@ impl Default for Config {
             podman: Podman::default(),
             wire: Wire::default(),
             baseline: Baseline::default(),
+            logins: Logins::default(),
             control: Control::default(),
             metrics: Metrics::default(),
             memory: Memory::default(),
@@ -279,6 +340,7 @@ const READ_AT_START: &[&str] = &[
     "podman",
     "wire",
     "baseline.keep-every",
+    "logins",
     "control",
     "metrics",
     "output",

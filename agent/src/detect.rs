@@ -184,22 +184,30 @@ impl Rules {
         let Some(source) = observed.log_source() else {
             return Vec::new();
         };
-        self.families[source as usize].judge(observed)
+        let mut matches = self.families[source as usize].judge(observed);
+        if let Some(wider) = source.wider() {
+            let scores = std::mem::take(&mut observed.facts.scores);
+            matches.extend(self.families[wider as usize].judge(observed));
+            observed.facts.scores.extend(scores);
+        }
+        matches
     }
 
     /// Adds what the scores that concern an event come to.
     pub fn weigh(&self, observed: &mut Observed) {
-        if let Some(source) = observed.log_source() {
-            observed.facts.scores = self.families[source as usize].weigh(observed);
-        }
+        let source = observed.log_source();
+        let families = source.into_iter().chain(source.and_then(LogSource::wider));
+        let scores = families.flat_map(|source| self.families[source as usize].weigh(observed));
+        observed.facts.scores = scores.collect();
     }
 
     /// Why each score of an event's log source came to what it did.
     pub fn explain_scores(&self, observed: &Observed) -> Vec<ScoreExplanation> {
         let source = observed.log_source();
-        source.map_or_else(Vec::new, |source| {
-            self.families[source as usize].scores().explain(observed)
-        })
+        let families = source.into_iter().chain(source.and_then(LogSource::wider));
+        families
+            .flat_map(|source| self.families[source as usize].scores().explain(observed))
+            .collect()
     }
 
     /// Every score: its log source, its field and its title.

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod container;
 pub mod baseline;
 pub mod hold;
+pub mod login;
 pub mod user;
 
 use std::{sync::Arc, time::Instant};
@@ -16,6 +17,7 @@ use self::{
     baseline::Baseline,
     cluster::Cluster,
     container::{Answer, Containers, container_id},
+    login::Failures,
     process::{Processes, has_full_bounding_set, has_full_capabilities, has_left_mounts, shared_namespaces},
     socket::{Listeners, Looked, Names},
     user::Users,
@@ -39,6 +41,7 @@ pub struct Node {
     cluster: Cluster,
     intel: Arc<Intel>,
     baseline: Baseline,
+    failures: Failures,
 }
 
 /// What became of an event.
@@ -149,6 +152,14 @@ impl Node {
                     self.cluster.learn_service(api);
                 }
                 self.containers.apply(change, event.time, now);
+                None
+            }
+            Kind::Login(login) => {
+                login::remember(login, event.time, &mut self.failures, self.baseline.sights());
+                // What was written before the agent started is only learned from.
+                if event.startup {
+                    return Step::Learned;
+                }
                 None
             }
             Kind::Health(_) | Kind::Recorded(_) => None,
@@ -338,7 +349,7 @@ impl Node {
     }
 }
 
-/// What the feeds say of the other side of a connection, or of what a name server gave.
+/// What the feeds say of the other side of a connection, of where a login comes from, or of what a name server gave.
 fn threat(event: &Event, intel: &Intel) -> Option<Threat> {
     if intel.feeds.is_empty() {
         return None;
@@ -352,6 +363,7 @@ fn threat(event: &Event, intel: &Intel) -> Option<Threat> {
             };
             intel.find(other_side.ip(), connection.initiated, event.time)
         }
+        Kind::Login(login) => intel.find(login.source?, false, event.time),
         Kind::Dns(message) => {
             let threats = message
                 .addresses
@@ -373,8 +385,12 @@ fn own_side(connection: &Connection) -> Option<Endpoint> {
     }
 }
 
-/// The name that a recorded event brings along: it may come from another node, whose users are others.
+/// The name that a recorded event brings along: it may come from another node, whose users are others. Of a login it is
+/// no process's.
 fn recorded_user(event: &Event) -> Option<Arc<str>> {
+    if matches!(event.kind, Kind::Login(_)) {
+        return None;
+    }
     Some(event.given.as_ref()?.get("User")?.as_str()?.into())
 }
 
@@ -393,6 +409,7 @@ fn owner(kind: &Kind) -> Option<Owner> {
         | Kind::Exec(_)
         | Kind::Exit(_)
         | Kind::Memory(_)
+        | Kind::Login(_)
         | Kind::Container(_)
         | Kind::Baseline(_)
         | Kind::KubernetesServer(_)

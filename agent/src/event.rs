@@ -3,6 +3,7 @@
 mod container;
 mod credentials;
 mod memory;
+mod login;
 mod process;
 mod roles;
 mod socket;
@@ -21,6 +22,7 @@ pub use self::{
         ToldExec,
     },
     credentials::{Beyond, Capabilities, Credentials},
+    login::{Login, Outcome, Remembered, reason},
     memory::{Backing, ChangedCode, Code, FindingKind, HeldFile, Hider, MemoryFinding, Preload, Signature},
     process::{Descriptor, ExeFlags, Execution, Exit, Fork, Namespaces, Process, ProcessKey, Seccomp, WebWorker},
     roles::Roles,
@@ -62,6 +64,8 @@ pub enum Kind {
     Dns(Box<DnsMessage>),
     /// A look into a process's memory came upon something.
     Memory(Box<MemoryFinding>),
+    /// Somebody logged in or tried to, or asked for another's rights.
+    Login(Box<Login>),
     /// A container changed, or its facts became known.
     Container(Box<ContainerChange>),
     /// A container runtime can be asked, or no longer.
@@ -141,6 +145,12 @@ pub enum LogSource {
     Memory,
     /// `product: docker, category: container`
     Container,
+    /// `product: linux, service: sshd`
+    Sshd,
+    /// `product: linux, service: sudo`
+    Sudo,
+    /// `product: linux, service: auth`: all that stands in `auth.log`, what sshd and sudo write, too
+    Auth,
     /// `category: webserver`
     Webserver,
     /// `product: tocsin, service: health`
@@ -149,18 +159,21 @@ pub enum LogSource {
 
 impl LogSource {
     /// Every family, in the order of the table in DESIGN.md.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::ProcessCreation,
         Self::NetworkConnection,
         Self::NetworkListen,
         Self::DnsQuery,
         Self::Memory,
         Self::Container,
+        Self::Sshd,
+        Self::Sudo,
+        Self::Auth,
         Self::Webserver,
         Self::Health,
     ];
 
-    /// The name that records carry under `category`: Sigma's category, or `health` where Sigma has none.
+    /// The name that records carry under `category`: Sigma's category, or its service where it has none.
     pub fn name(self) -> &'static str {
         match self {
             Self::ProcessCreation => "process_creation",
@@ -169,8 +182,27 @@ impl LogSource {
             Self::DnsQuery => "dns_query",
             Self::Memory => "memory",
             Self::Container => "container",
+            Self::Sshd => "sshd",
+            Self::Sudo => "sudo",
+            Self::Auth => "auth",
             Self::Webserver => "webserver",
             Self::Health => "health",
+        }
+    }
+
+    /// The family whose rules judge an event of this one as well: what sshd and sudo write stands in `auth.log`, too.
+    pub fn wider(self) -> Option<Self> {
+        match self {
+            Self::Sshd | Self::Sudo => Some(Self::Auth),
+            Self::ProcessCreation
+            | Self::NetworkConnection
+            | Self::NetworkListen
+            | Self::DnsQuery
+            | Self::Memory
+            | Self::Container
+            | Self::Auth
+            | Self::Webserver
+            | Self::Health => None,
         }
     }
 
@@ -201,6 +233,7 @@ impl Kind {
             Self::Dns(_) => Some(LogSource::DnsQuery),
             Self::Memory(_) => Some(LogSource::Memory),
             Self::Container(_) => Some(LogSource::Container),
+            Self::Login(login) => Some(login.log_source()),
             Self::Health(_) => Some(LogSource::Health),
             Self::Recorded(source) => Some(*source),
         }

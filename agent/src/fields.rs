@@ -10,7 +10,8 @@ use rsigma_eval::EventValue;
 use crate::{
     event::{
         ChangedCode, Code, Connection, Container, ContainerChange, DnsMessage, Execution, FindingKind, Kind, Listener,
-        LogSource, MemoryFinding, OpensshConfiguration, Preload, Process, Said, Signature, WebWorker,
+        LogSource, Login, MemoryFinding, OpensshConfiguration, Preload, Process, Remembered, Said, Signature,
+        WebWorker,
     },
     intel::{Threat, indicator},
     observed::{Observed, Scored},
@@ -53,14 +54,41 @@ const IN_CONTAINER: &[LogSource] = &[
 const LEARNED: &[LogSource] = &[LogSource::ProcessCreation, LogSource::NetworkConnection];
 const CONNECTION: &[LogSource] = &[LogSource::NetworkConnection];
 /// What tells an address of another machine.
-const REMOTE: &[LogSource] = &[LogSource::NetworkConnection, LogSource::DnsQuery];
+const REMOTE: &[LogSource] = &[
+    LogSource::NetworkConnection,
+    LogSource::DnsQuery,
+    LogSource::Sshd,
+    LogSource::Sudo,
+    LogSource::Auth,
+];
 const SOCKET: &[LogSource] = &[LogSource::NetworkConnection, LogSource::NetworkListen];
+/// What comes from somewhere.
+const SOURCE: &[LogSource] = &[
+    LogSource::NetworkConnection,
+    LogSource::NetworkListen,
+    LogSource::Sshd,
+    LogSource::Sudo,
+    LogSource::Auth,
+];
+/// What somebody does: a process, or who logs in.
+const WITH_USER: &[LogSource] = &[
+    LogSource::ProcessCreation,
+    LogSource::NetworkConnection,
+    LogSource::NetworkListen,
+    LogSource::DnsQuery,
+    LogSource::Sshd,
+    LogSource::Sudo,
+    LogSource::Auth,
+];
 /// Whose executables are looked into.
 const EXAMINED: &[LogSource] = &[LogSource::ProcessCreation, LogSource::NetworkListen];
 const LISTEN: &[LogSource] = &[LogSource::NetworkListen];
 const DNS: &[LogSource] = &[LogSource::DnsQuery];
 const MEMORY: &[LogSource] = &[LogSource::Memory];
 const CONTAINER: &[LogSource] = &[LogSource::Container];
+/// What is written about logins.
+const LOGIN: &[LogSource] = &[LogSource::Sshd, LogSource::Sudo, LogSource::Auth];
+const SUDO: &[LogSource] = &[LogSource::Sudo];
 const WEB: &[LogSource] = &[LogSource::Webserver];
 const HEALTH: &[LogSource] = &[LogSource::Health];
 const ALL: &[LogSource] = &LogSource::ALL;
@@ -118,7 +146,7 @@ pub const FIELDS: &[Field] = &[
     field("Image", WITH_PROCESS, "path of the executable, as its mount namespace has it", |o| text(&run(o)?.exe)),
     field("CommandLine", WITH_PROCESS, "the arguments, joined by spaces", |o| { text(&run(o)?.command_line) }),
     field("CurrentDirectory", WITH_PROCESS, "the working directory", |o| { text(&run(o)?.directory) }),
-    field("User", WITH_PROCESS, "name of the real user", |o| { text(o.facts.user.as_deref()?) }),
+    field("User", WITH_USER, "name of the real user; of a login who logs in, or asks for another's rights", user),
     field("LogonId", WITH_PROCESS, "the user id at login", |o| { number(run(o)?.credentials.login_uid?) }),
     field("ProcessId", WITH_PROCESS, "the process id as the node sees it", |o| { number(process(o)?.key.pid) }),
     field("ParentProcessId", WITH_PROCESS, "the parent's process id", |o| { number(parent(o)?.key.pid) }),
@@ -127,8 +155,8 @@ pub const FIELDS: &[Field] = &[
     field("DestinationIp", CONNECTION, "the address that the connection goes to", |o| address(connection(o)?.destination.ip())),
     field("DestinationPort", CONNECTION, "the port that the connection goes to", |o| number(connection(o)?.destination.port())),
     fact("DestinationHostname", CONNECTION, "the name under which that address was asked for", |o| text(o.facts.destination_name.as_deref()?)),
-    field("SourceIp", SOCKET, "the address that the connection comes from, or the listener's own", |o| address(source(o)?.ip())),
-    field("SourcePort", SOCKET, "the port that the connection comes from, or the listener's own", |o| number(source(o)?.port())),
+    field("SourceIp", SOURCE, "the address that the connection or login comes from, or the listener's own", |o| address(source_ip(o)?)),
+    field("SourcePort", SOURCE, "the port that the connection or login comes from, or the listener's own", |o| number(source_port(o)?)),
     field("Protocol", SOCKET, "tcp, udp or unix", protocol),
     field("Initiated", CONNECTION, "this side opened the connection", |o| { flag(connection(o)?.initiated) }),
     field("connection.id", CONNECTION, "the number of the socket that connects, of a connection that is read: there is an event when it is opened, and another when it has said what for", |o| integer(Some(connection(o)?.socket).filter(|socket| *socket != 0)?)),
@@ -139,6 +167,7 @@ pub const FIELDS: &[Field] = &[
     field("QueryName", DNS, "the name that was asked for", |o| text(&dns(o)?.name)),
     field("QueryType", DNS, "the record type that was asked for", |o| { text(&dns(o)?.record_type) }),
     field("Action", CONTAINER, "what happened to the container, in Docker's word", |o| text(change(o)?.action.name())),
+    field("USER", SUDO, "whose rights are asked for, as sudo writes it", |o| non_empty(&login(o)?.target_user)),
     field("c-ip", WEB, "the client's address", |_| None),
     field("cs-method", WEB, "the request's method", |_| None),
     field("cs-uri", WEB, "the request's path and query", |_| None),
@@ -252,6 +281,24 @@ pub const FIELDS: &[Field] = &[
     fact("ssh.configuration", LISTEN, "read, or unknown: what a look at the OpenSSH server that listens found of its configuration", |o| text(if openssh(o)?.permits_passwords.is_some() { "read" } else { "unknown" })),
     fact("ssh.permits_root_login", LISTEN, "the OpenSSH server that listens lets root log in, not only with a key or for set commands", |o| flag(openssh(o)?.permits_root_login?)),
     fact("ssh.permits_passwords", LISTEN, "the OpenSSH server that listens lets somebody in by a password alone", |o| flag(openssh(o)?.permits_passwords?)),
+    field("login.service", LOGIN, "the program that wrote the line: sshd (also for its helpers), sudo, su, login…", |o| text(login(o)?.service())),
+    field("login.message", LOGIN, "the line without its time, host and program", |o| non_empty(&login(o)?.message)),
+    field("login.process", LOGIN, "id of the process that wrote it", |o| number(login(o)?.process?)),
+    field("login.outcome", LOGIN, "success, or failure; absent where the line tells neither", |o| text(login(o)?.outcome?.name())),
+    field("login.reason", LOGIN, "why nothing came of it: wrong-proof, invalid-user, not-allowed, too-many-attempts, given-up, not-in-sudoers, password-required", |o| non_empty(&login(o)?.reason)),
+    field("login.method", LOGIN, "by what: password, publickey, keyboard-interactive/pam…, or su, sudo, pam", |o| non_empty(&login(o)?.method)),
+    field("login.key", LOGIN, "fingerprint of the key", |o| non_empty(&login(o)?.key)),
+    field("login.invalid_user", LOGIN, "no user of that name may log in", |o| login(o)?.invalid_user.then_some(EventValue::Bool(true))),
+    field("login.target_user", LOGIN, "whose rights are asked for", |o| non_empty(&login(o)?.target_user)),
+    field("login.tty", LOGIN, "at which terminal", |o| non_empty(&login(o)?.tty)),
+    field("login.directory", LOGIN, "in which folder", |o| non_empty(&login(o)?.directory)),
+    field("login.command", LOGIN, "what shall be run with the other's rights", |o| non_empty(&login(o)?.command)),
+    field("login.times", LOGIN, "so often the same was written, where the log daemon counts instead of repeating", |o| number(Some(login(o)?.times).filter(|times| *times > 1)?)),
+    fact("login.failures", LOGIN, "attempts by what can be guessed (no keys) that came to nothing, from that address (IPv6: from its /64) before this one, each less than an hour before the next", |o| number(remembered(o)?.failures)),
+    fact("login.network_failures", LOGIN, "the same of its network: /24, IPv6 /48", |o| number(remembered(o)?.network_failures)),
+    fact("login.failed_users", LOGIN, "under so many names, as far as they were counted (16), the attempts of that network were made", |o| number(remembered(o)?.failed_users)),
+    fact("login.first_seen", LOGIN, "when that user first came in from that address (IPv6: from its /64); absent if that was never seen", |o| time(remembered(o)?.first_seen?)),
+    fact("login.network_first_seen", LOGIN, "when that user first came in from its network: /24, IPv6 /48; absent if that was never seen", |o| time(remembered(o)?.network_first_seen?)),
     field("dns.answer", DNS, "it is an answer", |o| flag(dns(o)?.answer)),
     field("dns.ttl", DNS, "for how many seconds the addresses of the answer stand for the name", |o| { let dns = dns(o)?; (!dns.addresses.is_empty()).then(|| number(dns.ttl))? }),
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
@@ -390,11 +437,39 @@ fn change(observed: &Observed) -> Option<&ContainerChange> {
     }
 }
 
-fn source(observed: &Observed) -> Option<std::net::SocketAddr> {
+fn source_ip(observed: &Observed) -> Option<std::net::IpAddr> {
     match &observed.event.kind {
-        Kind::Connection(connection) => connection.source,
-        Kind::Listen(listener) => listener.address.endpoint(),
+        Kind::Connection(connection) => Some(connection.source?.ip()),
+        Kind::Listen(listener) => Some(listener.address.endpoint()?.ip()),
+        Kind::Login(login) => login.source,
         _ => None,
+    }
+}
+
+fn source_port(observed: &Observed) -> Option<u16> {
+    match &observed.event.kind {
+        Kind::Connection(connection) => Some(connection.source?.port()),
+        Kind::Listen(listener) => Some(listener.address.endpoint()?.port()),
+        Kind::Login(login) => login.source_port,
+        _ => None,
+    }
+}
+
+fn login(observed: &Observed) -> Option<&Login> {
+    match &observed.event.kind {
+        Kind::Login(login) => Some(login),
+        _ => None,
+    }
+}
+
+fn remembered(observed: &Observed) -> Option<&Remembered> {
+    login(observed)?.remembered.as_deref()
+}
+
+fn user(observed: &Observed) -> Option<EventValue<'_>> {
+    match login(observed) {
+        Some(login) => non_empty(&login.user),
+        None => text(observed.facts.user.as_deref()?),
     }
 }
 
@@ -504,6 +579,11 @@ fn number<'a>(value: impl Into<u32>) -> Option<EventValue<'a>> {
 #[expect(clippy::unnecessary_wraps, reason = "as `text`")]
 fn integer<'a>(value: u64) -> Option<EventValue<'a>> {
     Some(EventValue::Int(i64::try_from(value).unwrap_or(i64::MAX)))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as `text`")]
+fn time<'a>(time: Timestamp) -> Option<EventValue<'a>> {
+    Some(EventValue::Str(Cow::Owned(time.to_string())))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "as `text`")]

@@ -1,6 +1,11 @@
 //! Puts the parts together: sources, the stream, the log of alerts and who reads it.
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
@@ -12,7 +17,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
+    config::{Config, LoginSource},
     control::status::KernelCounters,
     event::{Event, Health, Kind, RuntimeState, baseline::Copy},
     node,
@@ -20,7 +25,7 @@ use crate::{
         self, baseline,
         docker::{self, DockerConfig},
         kernel::{Clock, Decoder, Kernel, Reader, Reading, SensorState},
-        kubeconfig,
+        kubeconfig, logins,
         looks::Asker,
         procfs, runtime_files, users,
     },
@@ -58,6 +63,17 @@ pub fn start_sources(config: &Config, events: &sources::Sender) -> Helpers {
     tokio::spawn(runtime_files::run(questions, events.clone()));
     let looks = Asker::start(config.docker.probe, events);
     Helpers { files, looks }
+}
+
+/// Starts who reads what is written about logins. Where somebody has read to is kept in `state`, if that is named. Gives
+/// what is told of it.
+pub fn start_logins(config: &Config, state: Option<PathBuf>, events: &sources::Sender) -> Arc<logins::Told> {
+    let told = Arc::default();
+    if config.logins.source != LoginSource::Off {
+        let settings = config.logins.clone();
+        tokio::spawn(logins::run(settings, state, events.clone(), Arc::clone(&told)));
+    }
+    told
 }
 
 /// Starts who keeps what was learned, and who hands on the orders about it. Gives the way to the keeper, and its task.

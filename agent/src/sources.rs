@@ -10,6 +10,8 @@ pub mod runtime_files;
 pub mod users;
 pub mod kubeconfig;
 pub mod feeds;
+pub mod log_file;
+pub mod logins;
 pub mod rules;
 pub mod configuration;
 pub mod baseline;

@@ -18,7 +18,10 @@ use tocsin::{
         formats,
         settings::{FeedSettings, Format},
     },
-    sources::kernel::{Clock, Decoder, SENSORS},
+    sources::{
+        kernel::{Clock, Decoder, SENSORS},
+        logins,
+    },
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -105,6 +108,18 @@ pub fn event(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let events = text.lines().filter_map(|line| event_from_line(line).ok()).collect();
     STREAM.with_borrow_mut(|stream| stream.carry(events));
+}
+
+/// Lines of a log of logins, carried to their verdict as well.
+pub fn login(bytes: &[u8]) {
+    thread_local! {
+        static STREAM: RefCell<Stream> = RefCell::new(stream());
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let events = text
+        .lines()
+        .filter_map(|line| logins::event_of_line(line).ok().flatten());
+    STREAM.with_borrow_mut(|stream| stream.carry(events.collect()));
 }
 
 fn stream() -> Stream {

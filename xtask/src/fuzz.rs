@@ -18,6 +18,8 @@ pub(crate) enum Target {
     Event,
     /// Threat feeds of every format
     Feed,
+    /// Lines of auth.log
+    Login,
     /// Records of the sensors
     Record,
     /// Files of rules
@@ -37,7 +39,7 @@ impl Target {
         match self {
             Self::Feed => &["ti"],
             Self::Rule => &["sigmahq/rules/linux/network_connection"],
-            Self::Dns | Self::Event | Self::Record | Self::Wire => &[],
+            Self::Dns | Self::Event | Self::Login | Self::Record | Self::Wire => &[],
         }
     }
 }

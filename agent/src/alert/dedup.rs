@@ -226,6 +226,9 @@ fn default_subject(family: LogSource) -> &'static [&'static str] {
             "memory.hidden_pid",
         ],
         LogSource::Container => &["container.id"],
+        LogSource::Sshd | LogSource::Sudo | LogSource::Auth => {
+            &["login.service", "SourceIp", "User", "login.target_user"]
+        }
         LogSource::Webserver => &["c-ip", "cs-host", "cs-uri-stem"],
         LogSource::Health => &["health.kind", "health.detail"],
     }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use self::patterns::PATTERNS;
 use super::Alert;
 use crate::{
-    event::{Container, Event, Execution, Kind, Process, Said},
+    event::{Container, Event, Execution, Kind, Login, Process, Said},
     observed::Observed,
 };
 
@@ -139,6 +139,16 @@ impl Redactor {
                     let mut connection = connection.clone();
                     connection.said = Some(Box::new(said));
                     without = Some(Kind::Connection(connection));
+                }
+            }
+            Kind::Login(login) => {
+                let (command, message) = (self.text(&login.command), self.text(&login.message));
+                if matches!((&command, &message), (Cow::Owned(_), _) | (_, Cow::Owned(_))) {
+                    without = Some(Kind::Login(Box::new(Login {
+                        command: command.into(),
+                        message: message.into(),
+                        ..(**login).clone()
+                    })));
                 }
             }
             Kind::Fork(_)

@@ -12,7 +12,8 @@ use crate::{
     event::{
         Backing, Code, Connection, Container, ContainerAction, ContainerChange, Credentials, Descriptor, DnsMessage,
         Event, ExeFlags, Exec, Execution, FindingKind, Findings, Health, HostNamespaces, Kind, ListenAddress, Listener,
-        LogSource, MemoryFinding, Metadata, Mount, Owner, Process, ProcessKey, Protocol, Said, Seccomp,
+        LogSource, Login, MemoryFinding, Metadata, Mount, Outcome, Owner, Process, ProcessKey, Protocol, Remembered,
+        Said, Seccomp,
     },
     observed::{Facts, Observed},
 };
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<Alert> {
         dns(),
         memory(),
         container(),
+        login(),
         health(),
         web(),
     ]
@@ -171,6 +173,32 @@ pub(crate) fn health() -> Alert {
     Alert::new(Arc::new(rule), Arc::new(observed), matched)
 }
 
+/// Somebody came in after failures.
+pub(crate) fn login() -> Alert {
+    let login = Login {
+        program: "sshd-session".into(),
+        process: Some(812),
+        message: "Accepted password for root from 203.0.113.9 port 50022 ssh2".into(),
+        outcome: Some(Outcome::Success),
+        method: "password".into(),
+        user: "root".into(),
+        source: Some([203, 0, 113, 9].into()),
+        source_port: Some(50_022),
+        times: 1,
+        remembered: Some(Arc::new(Remembered {
+            failures: 6,
+            ..Remembered::default()
+        })),
+        ..Login::default()
+    };
+    let mut observed = observed(Kind::Login(Box::new(login)));
+    observed.process = None;
+    observed.facts.user = None;
+    let rule = rule("Login after failed attempts from a new address", LogSource::Auth);
+    let matched = vec![("login.failures".into(), json!(6))];
+    Alert::new(Arc::new(rule), Arc::new(observed), matched)
+}
+
 /// A request in a recorded access log: all its fields are given.
 pub(crate) fn web() -> Alert {
     let given: Map<String, Value> = [
@@ -209,6 +237,7 @@ pub(crate) fn with_secret(alert: &Alert, secret: &str) -> Alert {
                 ..Said::default()
             }));
         }
+        Kind::Login(login) => (login.command, login.message) = (secret.into(), secret.into()),
         _ => {}
     }
     if let Some(given) = &mut observed.event.given {

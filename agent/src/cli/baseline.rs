@@ -176,6 +176,7 @@ fn only(learned: &Learned, wanted: &str) -> Result<Learned> {
     let (key, subject) = find(learned, wanted)?;
     Ok(Learned {
         subjects: [(Arc::clone(key), Arc::clone(subject))].into(),
+        logins: Vec::new(),
     })
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::{NodeArgs, configuration, load_rules, to_stdout};
 use crate::{
-    config::Config,
+    config::{Config, LoginSource},
     control::status,
     intel::{Intel, settings::Feeds},
     node,
@@ -23,6 +23,7 @@ use crate::{
     sources::{
         feeds::{reach, read},
         kernel::{Kernel, btf},
+        logins,
         rules::Loaded,
     },
 };
@@ -50,6 +51,7 @@ impl DoctorArgs {
         report.say("ok", "kernel", kernel_version());
         let sensors = sensors(&config, &mut report);
         runtimes(&config, &mut report);
+        say_logins(&config, &mut report);
         rules(&config, &mut report);
         feeds(&config, &mut report);
         memory(&config, &mut report);
@@ -116,6 +118,24 @@ fn sensors(config: &Config, report: &mut Report) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Where logins would be read.
+fn say_logins(config: &Config, report: &mut Report) {
+    match logins::find(&config.logins) {
+        Some(place) => match place.try_it() {
+            Ok(()) => report.say("ok", "logins", place),
+            Err(error) => report.say("off", "logins", format_args!("{error:#}; not seen: who logs in")),
+        },
+        None if config.logins.source == LoginSource::Off => {
+            report.say("off", "logins", "not read: logins.source is off");
+        }
+        None => report.say(
+            "none",
+            "logins",
+            "nobody writes them down: there is no journal, and neither /var/log/auth.log nor secure",
+        ),
+    }
 }
 
 fn runtimes(config: &Config, report: &mut Report) {

@@ -67,6 +67,9 @@ fn written(source: LogSource) -> &'static str {
         LogSource::DnsQuery => "{category: dns_query}",
         LogSource::Memory => "{product: linux, category: memory}",
         LogSource::Container => "{product: docker, category: container}",
+        LogSource::Sshd => "{product: linux, service: sshd}",
+        LogSource::Sudo => "{product: linux, service: sudo}",
+        LogSource::Auth => "{product: linux, service: auth}",
         LogSource::Webserver => "{category: webserver}",
         LogSource::Health => "{product: tocsin, service: health}",
     }

@@ -17,7 +17,7 @@ use super::{NodeArgs, configuration};
 use crate::{
     event::recorded::write_event,
     intel::Intel,
-    run::{LAST_EVENTS, Sensors, Started, channel, first_tidings, runtime, start_sources, until_signal},
+    run::{LAST_EVENTS, Sensors, Started, channel, first_tidings, runtime, start_logins, start_sources, until_signal},
     sources::feeds,
     stream::{Last, Stream, entrance::Entrance},
 };
@@ -59,6 +59,7 @@ impl RecordArgs {
         runtime()?.block_on(async {
             let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);
+            start_logins(&config, None, &events);
             let mut stream = Stream::new(Entrance::new(Some(helpers.files)), Last::Record(Box::new(write)));
             stream.carry(first_tidings(&config));
             stream.carry(feeds::tidings(&intel, &Intel::default()));

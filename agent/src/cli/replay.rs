@@ -20,7 +20,7 @@ use crate::{
         Intel,
         settings::{FeedSettings, Feeds},
     },
-    sources::{feeds, rules::Loaded},
+    sources::{feeds, logins, rules::Loaded},
     stream::{Last, Stream, entrance::Entrance, judge::Judge},
 };
 
@@ -55,6 +55,7 @@ Examples:
   tocsin replay --source events seen.jsonl          what the rules say to it
   tocsin replay --source events --feed bad.txt seen.jsonl
                                                     which of it was with addresses that are known to be bad
+  tocsin replay --source auth-log /var/log/auth.log  who came in, and whom it took many attempts
   tocsin replay --source events --fail-on high -    the same from standard input; exit code 3 for an alert";
 
 /// The kinds of input.
@@ -62,6 +63,8 @@ Examples:
 enum Kind {
     /// JSON lines as `tocsin record` writes them
     Events,
+    /// Lines of auth.log or secure
+    AuthLog,
 }
 
 /// A longer line is no event: it is refused without being kept.
@@ -80,7 +83,6 @@ struct Counts {
 impl ReplayArgs {
     /// Replays. Alerts go to standard output, a summary to standard error.
     pub(super) fn execute(self) -> Result<ExitCode> {
-        let Kind::Events = self.source;
         let mut layers = self.rules.layers()?;
         self.alerts.add_to(&mut layers);
         let mut config = configuration(&layers)?;
@@ -93,10 +95,10 @@ impl ReplayArgs {
         stream.carry(vec![read_feeds(&config.feed, &config.state)?]);
         let (mut counts, mut taught) = (Counts::default(), Counts::default());
         for file in &self.history {
-            read(file, &mut taught, |event| stream.learn(vec![event]))?;
+            read(file, self.source, &mut taught, |event| stream.learn(vec![event]))?;
         }
         for file in &self.files {
-            read(file, &mut counts, |event| stream.carry(vec![event]))?;
+            read(file, self.source, &mut counts, |event| stream.carry(vec![event]))?;
         }
         stream.finish();
         let delivered = finish(sinks);
@@ -131,7 +133,7 @@ fn read_feeds(settings: &Feeds, state: &Path) -> Result<Event> {
 }
 
 /// Hands on the events of a file, and counts its lines.
-fn read(file: &Path, counts: &mut Counts, mut carry: impl FnMut(Event)) -> Result<()> {
+fn read(file: &Path, kind: Kind, counts: &mut Counts, mut carry: impl FnMut(Event)) -> Result<()> {
     let mut input: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
@@ -146,7 +148,7 @@ fn read(file: &Path, counts: &mut Counts, mut carry: impl FnMut(Event)) -> Resul
         if read.with_context(|| format!("cannot read {}", file.display()))? == 0 {
             break;
         }
-        match event(&line, &mut input)? {
+        match event(&line, kind, &mut input)? {
             Ok(None) => {}
             Ok(Some(event)) => {
                 counts.events += 1;
@@ -163,8 +165,8 @@ fn read(file: &Path, counts: &mut Counts, mut carry: impl FnMut(Event)) -> Resul
     Ok(())
 }
 
-/// The event of a line; none of a blank one. A line that is too long is read over.
-fn event(line: &[u8], input: &mut dyn BufRead) -> Result<Result<Option<Event>, String>> {
+/// The event of a line; none of a blank one, or of one that tells of nothing that is judged. A line that is too long is read over.
+fn event(line: &[u8], kind: Kind, input: &mut dyn BufRead) -> Result<Result<Option<Event>, String>> {
     if line.len() as u64 == LONGEST_LINE && line.last() != Some(&b'\n') {
         input.skip_until(b'\n').context("cannot read on")?;
         return Ok(Err(format!("a line of more than {LONGEST_LINE} bytes")));
@@ -176,5 +178,9 @@ fn event(line: &[u8], input: &mut dyn BufRead) -> Result<Result<Option<Event>, S
     if text.is_empty() {
         return Ok(Ok(None));
     }
-    Ok(event_from_line(text).map(Some).map_err(|reason| format!("{reason:#}")))
+    let event = match kind {
+        Kind::Events => event_from_line(text).map(Some),
+        Kind::AuthLog => logins::event_of_line(text),
+    };
+    Ok(event.map_err(|reason| format!("{reason:#}")))
 }

@@ -15,7 +15,10 @@ use crate::{
     config::{Config, layers::Layers},
     control::{self, status::Desk},
     intel::{Intel, settings::Feeds},
-    run::{LAST_EVENTS, Sensors, Started, channel, first_tidings, runtime, start_keeper, start_sources, until_signal},
+    run::{
+        LAST_EVENTS, Sensors, Started, channel, first_tidings, runtime, start_keeper, start_logins, start_sources,
+        until_signal,
+    },
     service, sinks,
     sources::{
         self, baseline, configuration, feeds,
@@ -89,6 +92,7 @@ impl RunArgs {
             let desk = Desk {
                 fixed: Desk::fixed(&config, sensors.states()),
                 kernel: Arc::default(),
+                logins: start_logins(&config, Some(config.state.clone()), &events),
                 queue: events.downgrade(),
                 stream: asker,
             };

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use super::{configuration, path_value};
 use crate::{
     config::layers::Layers,
-    control::status::{Held, Sink, Status, Stream},
+    control::status::{Held, Logins, Sink, Status, Stream},
 };
 
 /// Show how the running agent fares: sensors, queues, losses, rules, where alerts go
@@ -159,6 +159,7 @@ fn say_what_is_seen(status: &Status, report: &mut Report) {
         };
         report.say(verdict, name, text);
     }
+    say_logins(&status.logins, report);
     let total: u64 = status.lost.values().sum();
     let seen = status.stream.events;
     report.say(good(total == 0), "events", format_args!("{seen} seen, {total} lost"));
@@ -178,6 +179,22 @@ fn say_what_is_seen(status: &Status, report: &mut Report) {
         "queue",
         format_args!("{queue} of {capacity} batches; {looks} looks open"),
     );
+}
+
+/// Nothing on a node where nobody writes logins down.
+fn say_logins(logins: &Logins, report: &mut Report) {
+    let Logins {
+        source,
+        lines,
+        not_understood,
+        trouble,
+    } = logins;
+    if let Some(trouble) = trouble {
+        report.say("off", "logins", format_args!("{trouble}; not seen: who logs in"));
+    } else if !source.is_empty() {
+        let text = format_args!("{source}: {lines} lines read, {not_understood} not understood");
+        report.say("ok", "logins", text);
+    }
 }
 
 fn say_what_is_known(stream: &Stream, report: &mut Report) {

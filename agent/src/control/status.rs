@@ -20,7 +20,12 @@ use tokio::{
 
 pub use self::feed::Feed;
 use super::Requests;
-use crate::{config::Config, event::Event, sinks, sources::kernel};
+use crate::{
+    config::Config,
+    event::Event,
+    sinks,
+    sources::{kernel, logins::Told},
+};
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +48,9 @@ pub struct Status {
     pub queue: usize,
     /// … and how many can.
     pub queue_capacity: usize,
+    /// Who reads what is written about logins.
+    #[serde(default)]
+    pub logins: Logins,
     /// What the stream says.
     pub stream: Stream,
     /// The sinks.
@@ -58,6 +66,19 @@ pub struct Sensor {
     pub off: Option<String>,
     /// What is not seen without it.
     pub loses: String,
+}
+
+/// Who reads what is written about logins.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Logins {
+    /// Where; empty where nobody writes any down.
+    pub source: String,
+    /// Lines that were read.
+    pub lines: u64,
+    /// Those that made no sense.
+    pub not_understood: u64,
+    /// What is wrong.
+    pub trouble: Option<String>,
 }
 
 /// What the stream knows of itself.
@@ -160,6 +181,8 @@ pub struct Desk {
     pub fixed: Status,
     /// What the kernel's reader counts.
     pub kernel: std::sync::Arc<KernelCounters>,
+    /// What is told of logins.
+    pub logins: std::sync::Arc<Told>,
     /// The stream's queue. It must not be kept open from here.
     pub queue: WeakSender<Vec<Event>>,
     /// Where the stream is asked.
@@ -224,6 +247,7 @@ impl Desk {
             broken_records: count(&self.kernel.broken),
             queue,
             queue_capacity,
+            logins: self.logins.now(),
             stream,
             sinks: sinks.collect(),
             ..self.fixed.clone()

@@ -124,7 +124,7 @@ mod tests {
     }
 
     /// The alerts that Microsoft Defender has as well, and its ids for them.
-    const DEFENDER: [(&str, &[&str]); 11] = [
+    const DEFENDER: [(&str, &[&str]); 13] = [
         (
             "Privileged Container Detected",
             &[
@@ -143,6 +143,14 @@ mod tests {
         (
             "SSH server is running inside a container",
             &["VM_ContainerSSH", "K8S.NODE_ContainerSSH"],
+        ),
+        (
+            "Login from a known suspicious IP address",
+            &["VM_ThreatIntelSuspectLogon"],
+        ),
+        (
+            "Login after failed attempts from a new address",
+            &["VM_SshBruteForceSuccess"],
         ),
         ("Container with a miner image detected", &["VM_MinerInContainerImage"]),
         (

@@ -10,6 +10,9 @@ pub fn family(written: &Written) -> Result<LogSource, String> {
     let (product, category, service) = (part(&written.product), part(&written.category), part(&written.service));
     let found = match (product.as_deref(), category.as_deref(), service.as_deref()) {
         (None | Some("linux"), Some(category), None) => by_category(category),
+        (Some("linux"), None, Some("sshd")) => Some(LogSource::Sshd),
+        (Some("linux"), None, Some("sudo")) => Some(LogSource::Sudo),
+        (Some("linux"), None, Some("auth")) => Some(LogSource::Auth),
         (Some("docker"), Some("container"), None) => Some(LogSource::Container),
         (Some("tocsin"), None, Some("health")) => Some(LogSource::Health),
         _ => None,
@@ -26,6 +29,9 @@ pub fn written(source: LogSource) -> &'static [(&'static str, &'static str)] {
         LogSource::DnsQuery => &[("category", "dns_query")],
         LogSource::Memory => &[("product", "linux"), ("category", "memory")],
         LogSource::Container => &[("product", "docker"), ("category", "container")],
+        LogSource::Sshd => &[("product", "linux"), ("service", "sshd")],
+        LogSource::Sudo => &[("product", "linux"), ("service", "sudo")],
+        LogSource::Auth => &[("product", "linux"), ("service", "auth")],
         LogSource::Webserver => &[("category", "webserver")],
         LogSource::Health => &[("product", "tocsin"), ("service", "health")],
     }
@@ -86,6 +92,9 @@ mod tests {
         check("", "webserver", "", Ok(LogSource::Webserver));
         check("", "dns_query", "", Ok(LogSource::DnsQuery));
         check("docker", "container", "", Ok(LogSource::Container));
+        check("linux", "", "sshd", Ok(LogSource::Sshd));
+        check("linux", "", "sudo", Ok(LogSource::Sudo));
+        check("linux", "", "auth", Ok(LogSource::Auth));
         check("tocsin", "", "health", Ok(LogSource::Health));
         check(
             "windows",

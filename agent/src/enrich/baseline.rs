@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustc_hash::FxHashMap;
 
 use self::behaviour::{behaviour, subject, text};
+use super::login::Sights;
 use crate::{
     event::{
         LogSource,
@@ -111,6 +112,7 @@ pub struct Baseline {
     changed: bool,
     /// The names of the orders that were done since the last copy.
     done: Vec<Box<str>>,
+    sights: Sights,
 }
 
 impl Baseline {
@@ -122,7 +124,13 @@ impl Baseline {
             behaviours: 0,
             changed: false,
             done: Vec::new(),
+            sights: Sights::default(),
         }
+    }
+
+    /// Who came in from where.
+    pub fn sights(&mut self) -> &mut Sights {
+        &mut self.sights
     }
 
     /// Has behaviour count as learned by another measure.
@@ -198,7 +206,10 @@ impl Baseline {
     pub fn obey(&mut self, order: &Order) {
         match order {
             Order::Approve { subject, behaviour } => self.approve(subject, behaviour.as_deref()),
-            Order::Reset { subject: None } => self.subjects.clear(),
+            Order::Reset { subject: None } => {
+                self.subjects.clear();
+                self.sights.clear();
+            }
             Order::Reset { subject: Some(subject) } => {
                 self.subjects.remove(&**subject);
             }
@@ -208,13 +219,14 @@ impl Baseline {
         self.changed = true;
     }
 
-    /// All that was learned; as cheap as one pointer an image.
+    /// All that was learned; as cheap as one pointer an image and a few words a login.
     pub fn learned(&self) -> Learned {
         let subjects = self.subjects.iter();
         Learned {
             subjects: subjects
                 .map(|(key, subject)| (Arc::clone(key), Arc::clone(subject)))
                 .collect(),
+            logins: self.sights.learned(),
         }
     }
 
@@ -225,7 +237,7 @@ impl Baseline {
 
     /// Whether a copy is worth keeping: something changed since the last.
     pub fn has_changed(&self) -> bool {
-        self.changed || self.has_obeyed()
+        self.changed || self.sights.has_changed() || self.has_obeyed()
     }
 
     /// Whether an order was done since the last copy.
@@ -236,6 +248,7 @@ impl Baseline {
     /// A copy to keep.
     pub fn copy(&mut self) -> Copy {
         self.changed = false;
+        self.sights.set_kept();
         Copy {
             learned: self.learned(),
             done: std::mem::take(&mut self.done),
@@ -295,6 +308,7 @@ impl Baseline {
     /// Adds what was learned elsewhere or before. Of what another node saw, only what it knows counts: its sightings are
     /// not this node's.
     fn merge(&mut self, learned: &Learned, only_known: bool) {
+        self.sights.merge(&learned.logins);
         for (key, theirs) in &learned.subjects {
             if !self.subjects.contains_key(key) {
                 self.forget_one_too_many();

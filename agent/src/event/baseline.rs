@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,23 @@ pub const HOST: &str = "host";
 pub struct Learned {
     /// By image digest, or [`HOST`].
     pub subjects: BTreeMap<Arc<str>, Arc<Subject>>,
+    /// Who came in from where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<Sight>,
+}
+
+/// Somebody came in from a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// Who.
+    pub user: Arc<str>,
+    /// From where: an address or a network.
+    #[serde(with = "network")]
+    pub network: IpNet,
+    /// For the first time.
+    pub first_seen: Timestamp,
+    /// For the last time.
+    pub last_seen: Timestamp,
 }
 
 /// An image (by its digest), or the node itself.
@@ -150,6 +168,22 @@ impl Behaviour {
         let parts = [kind.name(), program, origin, worker, destination, arguments];
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, parts.join("\0").as_bytes());
         id.simple().to_string()[..12].to_owned()
+    }
+}
+
+/// A network as people write it.
+mod network {
+    use ipnet::IpNet;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(network: &IpNet, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(network)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpNet, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|_| D::Error::custom(format_args!("{text} is no network")))
     }
 }
 

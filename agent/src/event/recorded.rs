@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Connection, Credentials, DnsMessage, Event, Exec, Execution, Findings, Kind, ListenAddress, Listener, LogSource,
-    Owner, ProcessKey, Protocol, Said,
+    Login, Outcome, Owner, ProcessKey, Protocol, Said,
 };
 use crate::{enrich::container::is_container_id, observed::Observed};
 
@@ -29,6 +29,7 @@ pub fn event_from_json(mut fields: Map<String, Value>) -> Result<Event> {
         LogSource::NetworkConnection => recorded.connection(),
         LogSource::NetworkListen => recorded.listener(),
         LogSource::DnsQuery => Some(recorded.dns()),
+        LogSource::Sshd | LogSource::Sudo | LogSource::Auth => Some(recorded.login(source)),
         // All that rules ask of a finding is given.
         LogSource::Memory | LogSource::Container | LogSource::Webserver | LogSource::Health => None,
     };
@@ -193,6 +194,32 @@ impl Fields<'_> {
             addresses: addresses.collect(),
             ttl: self.id("dns.ttl").unwrap_or_default(),
             answer: self.0.get("dns.answer") == Some(&Value::Bool(true)),
+        }))
+    }
+
+    /// What the tables learn from: who came from where, and what came of it. One that says no program is by its family's.
+    fn login(&self, source: LogSource) -> Kind {
+        let program = match self.text("login.service") {
+            "" => source.name(),
+            service => service,
+        };
+        let outcome = [Outcome::Success, Outcome::Failure]
+            .into_iter()
+            .find(|outcome| outcome.name() == self.text("login.outcome"));
+        Kind::Login(Box::new(Login {
+            program: program.into(),
+            message: self.text("login.message").into(),
+            outcome,
+            reason: self.text("login.reason").into(),
+            method: self.text("login.method").into(),
+            user: self.text("User").into(),
+            invalid_user: self.0.get("login.invalid_user") == Some(&Value::Bool(true)),
+            target_user: self.text("login.target_user").into(),
+            source: self.text("SourceIp").parse().ok(),
+            source_port: self.number("SourcePort").and_then(|port| port.try_into().ok()),
+            command: self.text("login.command").into(),
+            times: self.id("login.times").unwrap_or(1),
+            ..Login::default()
         }))
     }
 

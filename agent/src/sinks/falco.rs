@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     alert::{Alert, Level},
-    event::{Container, Kind, ListenAddress, LogSource, Process},
+    event::{Container, Kind, ListenAddress, LogSource, Login, Process},
 };
 
 /// Appends the alert as one line.
@@ -72,7 +72,7 @@ fn source(family: LogSource) -> &'static str {
         | LogSource::DnsQuery
         | LogSource::Memory => "syscall",
         LogSource::Container => "docker",
-        LogSource::Webserver | LogSource::Health => family.name(),
+        LogSource::Sshd | LogSource::Sudo | LogSource::Auth | LogSource::Webserver | LogSource::Health => family.name(),
     }
 }
 
@@ -197,6 +197,7 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
             fields.serialize_entry("dns.name", &message.name)?;
             (None, message.server, "udp")
         }
+        Kind::Login(login) => return login_fields(fields, login),
         Kind::Exec(_)
         | Kind::Container(_)
         | Kind::Memory(_)
@@ -224,6 +225,24 @@ fn socket_fields<M: SerializeMap>(fields: &mut M, kind: &Kind) -> Result<(), M::
         fields.serialize_entry("fd.cport", &client.port())?;
     }
     Ok(())
+}
+
+/// Falco knows no logins: who, by the name of its users, and from where, by that of its connections.
+fn login_fields<M: SerializeMap>(fields: &mut M, login: &Login) -> Result<(), M::Error> {
+    if let Some(source) = login.source {
+        fields.serialize_entry("fd.cip", &source)?;
+    }
+    let texts = [
+        ("user.name", &login.user),
+        ("tocsin.login.target_user", &login.target_user),
+        ("tocsin.login.method", &login.method),
+        ("tocsin.login.command", &login.command),
+        ("tocsin.login.message", &login.message),
+    ];
+    for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        fields.serialize_entry(name, text)?;
+    }
+    fields.serialize_entry("tocsin.login.service", login.service())
 }
 
 /// A field by the name that rules use, under a name of its own: a matched `container.id` must not stand beside Falco's short one. Readers cast the fields

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     alert::Alert,
     detect::Rule,
-    event::{Container, FindingKind, Kind, Process, Said, WebWorker},
+    event::{Container, FindingKind, Kind, Login, Outcome, Process, Said, WebWorker},
 };
 
 /// The first digits of a container's id, by which Docker and Falco show it.
@@ -113,6 +113,7 @@ impl Display for What<'_> {
             Kind::Listen(listener) => write!(out, "{who} listens on {}", listener.address),
             Kind::Dns(message) => write!(out, "{who} asks for {} {}", message.record_type, message.name),
             Kind::Memory(found) => write!(out, "{who}: {}", Found(&found.kind)),
+            Kind::Login(login) => Attempt(login).fmt(out),
             Kind::Container(change) => write!(out, "container {}", change.action.name()),
             Kind::Health(health) => out.write_str(&health.detail),
             Kind::Recorded(_)
@@ -148,6 +149,33 @@ impl Display for Asks<'_> {
             if let Some(text) = text {
                 write!(out, "{word} {text}")?;
             }
+        }
+        Ok(())
+    }
+}
+
+/// An attempt to log in, or what was written in its place: `sshd lets root in from 192.0.2.1 by password`.
+struct Attempt<'a>(&'a Login);
+
+impl Display for Attempt<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(login) = self;
+        let (service, user, target) = (login.service(), &login.user, &login.target_user);
+        match (login.outcome, &**target) {
+            (None, _) => return write!(out, "{service}: {}", login.message),
+            (Some(Outcome::Success), "") => write!(out, "{service} lets {user} in")?,
+            (Some(Outcome::Failure), "") => write!(out, "{service} does not let {user} in")?,
+            (Some(Outcome::Success), target) => write!(out, "{service} lets {user} act as {target}")?,
+            (Some(Outcome::Failure), target) => write!(out, "{service} does not let {user} act as {target}")?,
+        }
+        if let Some(source) = login.source {
+            write!(out, " from {source}")?;
+        }
+        if target.is_empty() && !login.method.is_empty() {
+            write!(out, " by {}", login.method)?;
+        }
+        if !login.command.is_empty() {
+            write!(out, ": {}", login.command)?;
         }
         Ok(())
     }
@@ -240,6 +268,10 @@ mod tests {
             (
                 samples::container(),
                 "Privileged Container Detected: container start in container web (registry.example:5000/shop/nginx:1.27, 3f4e8a0c9d7b)",
+            ),
+            (
+                samples::login(),
+                "Login after failed attempts from a new address: sshd lets root in from 203.0.113.9 by password",
             ),
             (samples::health(), "Events were lost: 12 events lost: the ring was full"),
             (samples::web(), "Web shell request: cs-uri-query=\"cmd=id\""),

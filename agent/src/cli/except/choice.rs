@@ -132,6 +132,16 @@ impl Choice {
                 ("memory.path", "the file that it is about"),
                 ("memory.hidden_pid", "the process"),
             ],
+            LogSource::Sshd | LogSource::Sudo | LogSource::Auth if told.contains_key("SourceIp") => &[
+                ("login.service", "the service"),
+                ("User", "who"),
+                ("SourceIp", "from where"),
+            ],
+            LogSource::Sshd | LogSource::Sudo | LogSource::Auth => &[
+                ("login.service", "the service"),
+                ("User", "who"),
+                ("login.target_user", "whose rights are asked for"),
+            ],
             LogSource::Webserver => &[
                 ("c-ip", "the client"),
                 ("cs-host", "the site"),
@@ -202,7 +212,9 @@ impl Choice {
             [] => String::new(),
             notes => format!(" ({})", notes.join("; ")),
         };
-        let others = self.chosen.iter().any(|chosen| TELLING.contains(&&*chosen.field));
+        // Of a login it takes two: who, and at which service.
+        let login = has("login.service") && has("User");
+        let others = login || self.chosen.iter().any(|chosen| TELLING.contains(&&*chosen.field));
         ensure!(
             others || !has(NAME),
             "refused: anybody can give an image that name; add its digest or the program{}",

@@ -143,6 +143,10 @@ fn ocsf(source: LogSource) -> Vec<(&'static str, &'static str)> {
             ("SourceIp", "/evidences/0/dst_endpoint/ip"),
             ("SourcePort", "/evidences/0/dst_endpoint/port"),
         ],
+        LogSource::Sshd | LogSource::Sudo | LogSource::Auth => vec![
+            ("User", "/evidences/0/actor/user/name"),
+            ("SourceIp", "/evidences/0/src_endpoint/ip"),
+        ],
         LogSource::NetworkConnection => vec![
             ("SourceIp", "/evidences/0/src_endpoint/ip"),
             ("DestinationIp", "/evidences/0/dst_endpoint/ip"),
@@ -177,6 +181,11 @@ fn falco(source: LogSource) -> Vec<(&'static str, &'static str)> {
         LogSource::NetworkListen => vec![
             ("SourceIp", "/output_fields/fd.sip"),
             ("SourcePort", "/output_fields/fd.sport"),
+        ],
+        LogSource::Sshd | LogSource::Sudo | LogSource::Auth => vec![
+            ("SourceIp", "/output_fields/fd.cip"),
+            ("login.service", "/output_fields/tocsin.login.service"),
+            ("login.target_user", "/output_fields/tocsin.login.target_user"),
         ],
         LogSource::NetworkConnection => vec![
             ("SourceIp", "/output_fields/fd.cip"),

@@ -101,6 +101,15 @@ fn sockets_and_other_sources() {
         &samples::container(),
         &[("source", "docker".into()), ("container.privileged", true.into())],
     );
+    check(
+        &samples::login(),
+        &[
+            ("source", "auth".into()),
+            ("user.name", "root".into()),
+            ("fd.cip", "203.0.113.9".into()),
+            ("tocsin.login.method", "password".into()),
+        ],
+    );
     check(&samples::health(), &[("source", "health".into())]);
     check(
         &samples::web(),

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     alert::Alert,
-    event::{Connection, Container, DnsMessage, Kind, Listener, Process, ProcessKey, Protocol},
+    event::{Connection, Container, DnsMessage, Kind, Listener, Login, Process, ProcessKey, Protocol},
     sinks::{
         Host,
         summary::{file_name, image_tag},
@@ -21,6 +21,8 @@ const MAX_ANCESTORS: u8 = 16;
 
 #[derive(Default, Serialize)]
 pub(super) struct Evidence<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<Actor<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     process: Option<ProcessObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +57,7 @@ impl<'a> Evidence<'a> {
             Kind::Connection(connection) => with.connection(connection, observed.facts.destination_name.as_deref()),
             Kind::Listen(listener) => with.listener(listener),
             Kind::Dns(message) => with.dns(message),
+            Kind::Login(login) => with.login(login),
             Kind::Exec(_)
             | Kind::Container(_)
             | Kind::Memory(_)
@@ -72,7 +75,8 @@ impl<'a> Evidence<'a> {
             | Kind::KubernetesServer(_)
             | Kind::Baseline(_) => with,
         };
-        let empty = evidence.process.is_none() && evidence.resources.is_none() && evidence.dst_endpoint.is_none();
+        let nobody = evidence.process.is_none() && evidence.actor.is_none() && evidence.resources.is_none();
+        let empty = nobody && evidence.src_endpoint.is_none() && evidence.dst_endpoint.is_none();
         (!empty).then_some(evidence)
     }
 
@@ -102,6 +106,21 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// Whose rights somebody asks for is among the unmapped fields.
+    fn login(self, login: &'a Login) -> Self {
+        let source = login.source.map(|ip| Endpoint {
+            ip,
+            port: login.source_port,
+            hostname: None,
+        });
+        let user = ActorUser { name: &login.user };
+        Self {
+            actor: (!login.user.is_empty()).then_some(Actor { user }),
+            src_endpoint: source,
+            ..self
+        }
+    }
+
     fn dns(self, message: &'a DnsMessage) -> Self {
         Self {
             dst_endpoint: Some(Endpoint::new(message.server, None)),
@@ -112,6 +131,17 @@ impl<'a> Evidence<'a> {
             ..self
         }
     }
+}
+
+/// Who acts, where that is no process of which more is known.
+#[derive(Serialize)]
+struct Actor<'a> {
+    user: ActorUser<'a>,
+}
+
+#[derive(Serialize)]
+struct ActorUser<'a> {
+    name: &'a str,
 }
 
 #[derive(Serialize)]
@@ -331,7 +361,8 @@ impl ConnectionInfo {
 #[derive(Serialize)]
 struct Endpoint<'a> {
     ip: std::net::IpAddr,
-    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<&'a str>,
 }
@@ -340,7 +371,7 @@ impl<'a> Endpoint<'a> {
     fn new(address: SocketAddr, hostname: Option<&'a str>) -> Self {
         Self {
             ip: address.ip().to_canonical(),
-            port: address.port(),
+            port: Some(address.port()),
             hostname,
         }
     }

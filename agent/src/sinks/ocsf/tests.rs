@@ -227,6 +227,16 @@ fn sockets_containers_and_health_are_told() {
         &samples::container(),
         &[("/evidences/0/resources/0/uid", samples::CONTAINER_ID.into())],
     );
+    check(
+        &samples::login(),
+        &[
+            ("/evidences/0/actor/user/name", "root".into()),
+            ("/evidences/0/src_endpoint/ip", "203.0.113.9".into()),
+            ("/evidences/0/src_endpoint/port", 50_022.into()),
+            ("/unmapped/login.service", "sshd".into()),
+            ("/unmapped/login.failures", 6.into()),
+        ],
+    );
     check(&samples::web(), &[("/unmapped/given/c-ip", "203.0.113.9".into())]);
     let health = samples::health();
     check(&health, &[("/unmapped/health.kind", "loss".into())]);

@@ -11,7 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    enrich::baseline::{ALL_BEHAVIOURS, SUBJECTS},
+    enrich::{
+        baseline::{ALL_BEHAVIOURS, SUBJECTS},
+        login::SIGHTS,
+    },
     event::baseline::Learned,
 };
 
@@ -89,6 +92,11 @@ pub(super) fn check(learned: &Learned) -> Result<()> {
         images <= 4 * SUBJECTS && behaviours <= 4 * ALL_BEHAVIOURS,
         "{images} images with {behaviours} behaviours: more than a table holds ({SUBJECTS}, {ALL_BEHAVIOURS})"
     );
+    let sights = learned.logins.len();
+    ensure!(
+        sights <= 4 * SIGHTS.get(),
+        "{sights} who logged in: more than a table holds ({SIGHTS})"
+    );
     Ok(())
 }
 
@@ -108,7 +116,7 @@ pub fn write(mut output: impl std::io::Write, learned: &Learned) -> Result<()> {
 }
 
 /// Makes a folder that is root's alone.
-pub(super) fn make(folder: &Path) -> Result<()> {
+pub(in crate::sources) fn make(folder: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.with_context(|| format!("cannot make {}", folder.display()))
 }
@@ -191,6 +199,7 @@ mod tests {
         let many = (0..=4 * SUBJECTS).map(|number| (number.to_string().into(), subject.clone()));
         let mut learned = Learned {
             subjects: many.collect(),
+            logins: Vec::new(),
         };
         store(&folder, &learned).unwrap();
         let error = format!("{:#}", read(&path(&folder)).unwrap_err());
