@@ -76,6 +76,7 @@ const WITH_USER: &[LogSource] = &[
     LogSource::NetworkConnection,
     LogSource::NetworkListen,
     LogSource::DnsQuery,
+    LogSource::Memory,
     LogSource::Sshd,
     LogSource::Sudo,
     LogSource::Auth,
