@@ -16,6 +16,7 @@ mod bench;
 mod doctor;
 mod selftest;
 mod generate;
+mod output;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -32,6 +33,7 @@ use toml::Value;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
 
+use self::output::{Output, reader_has_gone};
 use crate::{
     alert::{Level, log::Log},
     config::{
@@ -109,8 +111,7 @@ impl Cli {
         };
         match done {
             Ok(code) => code,
-            // Whoever reads has seen enough, as in `tocsin rules list | head`.
-            Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+            Err(error) if reader_has_gone(&error) => ExitCode::SUCCESS,
             Err(error) => {
                 match error.downcast_ref::<Problems>() {
                     Some(Problems(problems)) => problems.iter().for_each(|problem| eprintln!("tocsin: {problem}")),
@@ -133,16 +134,11 @@ fn log_to_stderr() {
         .init();
 }
 
-fn to_stdout(command: impl FnOnce(&mut io::StdoutLock<'static>) -> Result<ExitCode>) -> Result<ExitCode> {
-    let mut out = io::stdout().lock();
+fn to_stdout(command: impl FnOnce(&mut Output) -> Result<ExitCode>) -> Result<ExitCode> {
+    let mut out = Output::open();
     let code = command(&mut out)?;
     out.flush()?;
     Ok(code)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Where rules come from, beside those that are built in.

@@ -2,12 +2,12 @@
 
 use std::{io::Write, process::ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, CommandFactory, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::Cli;
+use super::{Cli, to_stdout};
 
 /// Write the man page or the completions of a shell to standard output
 #[derive(Args, Debug)]
@@ -36,10 +36,10 @@ impl GenerateArgs {
             What::Man => write_man(command, &mut output)?,
             What::Completions { shell } => clap_complete::generate(shell, &mut command, "tocsin", &mut output),
         }
-        std::io::stdout()
-            .write_all(&output)
-            .context("cannot write to standard output")?;
-        Ok(ExitCode::SUCCESS)
+        to_stdout(|out| {
+            out.write_all(&output)?;
+            Ok(ExitCode::SUCCESS)
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 use tracing::info;
 
-use super::{NodeArgs, configuration};
+use super::{NodeArgs, configuration, output::Output};
 use crate::{
     event::recorded::write_event,
     intel::Intel,
@@ -83,7 +83,7 @@ impl RecordArgs {
 
 fn open(file: &Path) -> Result<Box<dyn Write>> {
     if file == Path::new("-") {
-        return Ok(Box::new(std::io::stdout()));
+        return Ok(Box::new(Output::open()));
     }
     let created = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(Box::new(BufWriter::new(created)))
