@@ -3,9 +3,12 @@
 mod place;
 mod journal;
 mod line;
+mod lines;
 mod message;
 mod sshd;
 mod elevation;
+#[cfg(test)]
+mod tests;
 
 use std::{
     path::{Path, PathBuf},
@@ -21,13 +24,17 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 pub use self::place::{Place, find};
-use self::{journal::Journal, line::Clock, place::Kept};
+use self::{
+    journal::Journal,
+    line::Clock,
+    lines::{Lines, zone},
+    place::Kept,
+};
 use super::log_file::LogFile;
 use crate::{
     config::Logins,
     control::status,
     event::{Event, Health, Kind},
-    node,
 };
 
 /// How often is looked for something new.
@@ -294,58 +301,6 @@ impl Reader {
     }
 }
 
-/// Lines that become events.
-struct Lines {
-    clock: Clock,
-    events: Vec<Event>,
-    count: u64,
-    not_understood: u64,
-}
-
-impl Lines {
-    fn new(zone: TimeZone) -> Self {
-        Self {
-            clock: Clock {
-                zone,
-                now: Timestamp::now(),
-            },
-            events: Vec::new(),
-            count: 0,
-            not_understood: 0,
-        }
-    }
-
-    /// A line of a file.
-    fn take(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.count += 1;
-        let text = String::from_utf8_lossy(bytes);
-        match line::read(&text, &self.clock) {
-            Some(line) => self.take_message(line.time, line.program, line.process, line.message),
-            None => self.not_understood += 1,
-        }
-    }
-
-    /// An entry of the journal. One that its writer cannot have written is believed in nothing.
-    fn take_entry(&mut self, entry: &journal::Entry) {
-        self.count += 1;
-        if entry.genuine {
-            self.take_message(entry.time, &entry.program, entry.process, &entry.message);
-        } else {
-            self.not_understood += 1;
-        }
-    }
-
-    fn take_message(&mut self, time: Timestamp, program: &str, process: Option<u32>, message: &str) {
-        if let Some((login, understood)) = message::read(program, process, message) {
-            self.not_understood += u64::from(!understood);
-            self.events.push(event(time, Kind::Login(Box::new(login))));
-        }
-    }
-}
-
 /// Events that are only learned from.
 fn learned(mut events: Vec<Event>) -> Vec<Event> {
     for event in &mut events {
@@ -362,132 +317,11 @@ fn health(kind: &'static str, detail: String) -> Event {
     event(Timestamp::now(), Kind::Health(Health { kind, detail }))
 }
 
-/// The node's time zone, by which its log daemon may write times.
-fn zone() -> TimeZone {
-    if node::root() == Path::new("/") {
-        return TimeZone::system();
-    }
-    let zone = std::fs::read(node::path("/etc/localtime")).ok();
-    zone.and_then(|bytes| TimeZone::tzif("", &bytes).ok())
-        .unwrap_or(TimeZone::UTC)
-}
-
 fn event(time: Timestamp, kind: Kind) -> Event {
     Event {
         time,
         startup: false,
         kind,
         given: None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, io::Write as _};
-
-    use super::*;
-    use crate::event::Login;
-
-    struct Node {
-        folder: tempfile::TempDir,
-        reader: Reader,
-    }
-
-    impl Node {
-        fn new(before: &str) -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            fs::write(folder.path().join("auth.log"), before).unwrap();
-            let reader = reader(folder.path());
-            Self { folder, reader }
-        }
-
-        fn write(&self, message: &str) {
-            let file = fs::OpenOptions::new()
-                .append(true)
-                .open(self.folder.path().join("auth.log"));
-            file.unwrap().write_all(line(message).as_bytes()).unwrap();
-        }
-
-        /// What is read until there is no more: whether it is from before, and from where.
-        async fn read(&mut self) -> Vec<(bool, String)> {
-            let mut found = Vec::new();
-            loop {
-                let (events, more) = self.reader.look().await;
-                self.reader.keep();
-                found.extend(events.into_iter().map(|event| match &event.kind {
-                    Kind::Login(login) => (event.startup, from(login)),
-                    Kind::Health(health) => (event.startup, health.kind.to_owned()),
-                    other => panic!("{other:?}"),
-                }));
-                if !more {
-                    return found;
-                }
-            }
-        }
-    }
-
-    fn from(login: &Login) -> String {
-        login.source.map_or(String::new(), |source| source.to_string())
-    }
-
-    fn reader(folder: &Path) -> Reader {
-        let settings = Logins {
-            file: Some(folder.join("auth.log")),
-            ..Logins::default()
-        };
-        Reader::new(settings, Some(folder.join("state")), Arc::default())
-    }
-
-    fn line(message: &str) -> String {
-        format!("2026-11-29T00:00:00+00:00 web sshd[1]: {message}\n")
-    }
-
-    fn failed(ip: &str) -> String {
-        format!("Failed password for root from {ip} port 4 ssh2")
-    }
-
-    #[tokio::test]
-    async fn what_was_before_is_learned_and_what_comes_is_judged_also_after_a_restart() {
-        let mut node = Node::new(&line(&failed("192.0.2.1")));
-        assert_eq!(node.read().await, [(true, "192.0.2.1".to_owned())]);
-        node.write(&failed("192.0.2.2"));
-        assert_eq!(node.read().await, [(false, "192.0.2.2".to_owned())]);
-        node.write(&failed("192.0.2.3"));
-        node.reader = reader(node.folder.path());
-        let expected = [(true, "192.0.2.1"), (true, "192.0.2.2"), (false, "192.0.2.3")];
-        assert_eq!(node.read().await, expected.map(|(before, ip)| (before, ip.to_owned())));
-        fs::remove_file(node.folder.path().join("auth.log")).unwrap();
-        fs::write(node.folder.path().join("auth.log"), line(&failed("192.0.2.4"))).unwrap();
-        node.reader = reader(node.folder.path());
-        // What is gone cannot be learned from either.
-        let expected = [(false, "loss"), (false, "192.0.2.4")];
-        assert_eq!(node.read().await, expected.map(|(before, ip)| (before, ip.to_owned())));
-    }
-
-    #[tokio::test]
-    async fn what_makes_no_sense_is_counted() {
-        let mut node = Node::new("");
-        node.read().await;
-        node.write("Failed password for root");
-        node.write(&failed("192.0.2.1"));
-        let mut file = fs::OpenOptions::new()
-            .append(true)
-            .open(node.folder.path().join("auth.log"))
-            .unwrap();
-        file.write_all(b"\xff\xfe\n").unwrap();
-        assert_eq!(node.read().await.len(), 2);
-        let told = node.reader.told.now();
-        assert_eq!((told.lines, told.not_understood), (3, 2));
-    }
-
-    #[tokio::test]
-    async fn a_log_that_cannot_be_read_is_said_once() {
-        let mut node = Node::new("");
-        node.read().await;
-        fs::remove_file(node.folder.path().join("auth.log")).unwrap();
-        fs::create_dir(node.folder.path().join("auth.log")).unwrap();
-        assert_eq!(node.read().await, [(false, "source-down".to_owned())]);
-        assert!(node.read().await.is_empty());
-        assert!(node.reader.told.now().trouble.unwrap().contains("not a regular file"));
     }
 }
