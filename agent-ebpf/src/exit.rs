@@ -29,7 +29,7 @@ mod bpf {
     use crate::{
         fields,
         kernel::{pointer, read},
-        record::{Header, output},
+        record::{Header, output_in_passing},
         task::task_id,
     };
 
@@ -54,7 +54,7 @@ mod bpf {
                 reserved: 0,
             };
             // SAFETY: the record is whole.
-            unsafe { output(&raw const record, size_of::<ExitRecord>()) };
+            unsafe { output_in_passing(&raw const record, size_of::<ExitRecord>()) };
         }
         0
     }

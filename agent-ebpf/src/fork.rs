@@ -27,7 +27,7 @@ mod bpf {
     use crate::{
         fields,
         kernel::read,
-        record::{Header, output},
+        record::{Header, output_in_passing},
         task::task_id,
     };
 
@@ -45,7 +45,7 @@ mod bpf {
                 child: task,
             };
             // SAFETY: the record is whole.
-            unsafe { output(&raw const record, size_of::<ForkRecord>()) };
+            unsafe { output_in_passing(&raw const record, size_of::<ForkRecord>()) };
         }
         0
     }

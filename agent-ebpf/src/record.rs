@@ -22,12 +22,12 @@ const _: () = assert!(size_of::<Header>() == 24);
 pub const RING_BYTES: u32 = 8 << 20;
 
 #[cfg(target_arch = "bpf")]
-pub(crate) use bpf::{Scratch, output, reserve, wake_up};
+pub(crate) use bpf::{Scratch, output, output_in_passing, reserve, wake_up};
 
 #[cfg(target_arch = "bpf")]
 mod bpf {
     use aya_ebpf::{
-        bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+        bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE},
         helpers::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output},
         macros::map,
         maps::{Array, PerCpuArray, PerCpuHashMap, RingBuf, ring_buf::RingBufEntry},
@@ -49,6 +49,9 @@ mod bpf {
     /// Not 0 while the agent polls the ring: it needs no wake-up, which costs the traced process some microseconds.
     #[map]
     static POLLING: Array<u32> = Array::with_max_entries(1, 0);
+
+    /// A ring that is this part full is read soon, whatever is in it.
+    const CROWDED: u64 = 16;
 
     /// A per-processor place to build a record that the stack has no room for. Each program has one of its own, since
     /// another program may run in the midst of it.
@@ -81,7 +84,32 @@ mod bpf {
     ///
     /// `record` must point to `length` readable bytes whose first are a [`Header`].
     pub(crate) unsafe fn output<T>(record: *const T, length: usize) {
-        let flags = wake_up();
+        // SAFETY: the caller answers for the record.
+        unsafe { copy(record, length, wake_up()) };
+    }
+
+    /// Like [`output`], for what no rule judges: it waits for the next record that wakes the reader, as long as it leaves
+    /// the ring enough room.
+    ///
+    /// # Safety
+    ///
+    /// As for [`output`].
+    pub(crate) unsafe fn output_in_passing<T>(record: *const T, length: usize) {
+        let room = EVENTS.query(u64::from(BPF_RB_RING_SIZE));
+        let crowded = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > room / CROWDED;
+        let flags = if crowded {
+            wake_up()
+        } else {
+            u64::from(BPF_RB_NO_WAKEUP)
+        };
+        // SAFETY: the caller answers for the record.
+        unsafe { copy(record, length, flags) };
+    }
+
+    /// # Safety
+    ///
+    /// As for [`output`].
+    unsafe fn copy<T>(record: *const T, length: usize, flags: u64) {
         // SAFETY: the ring is a map of this object, and the caller answers for the record.
         let result = unsafe {
             bpf_ringbuf_output(
