@@ -2,6 +2,7 @@
 
 mod attributes;
 mod scores;
+mod shared;
 
 use std::{path::PathBuf, str::FromStr as _};
 
@@ -11,6 +12,7 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 pub(super) use self::attributes::Said;
+use self::shared::Shared;
 use super::{
     Ask, Rule,
     document::{Documents, Place, Placed},
@@ -81,6 +83,7 @@ pub(super) struct Checker {
     /// Everything that has a name or an id, in force or not, by both.
     pub known: FxHashMap<String, Vec<Known>>,
     lists: lists::Known,
+    shared: Shared,
     ids: FxHashMap<Uuid, String>,
     overrides: FxHashMap<Uuid, Override>,
     override_places: Vec<Placed<Override>>,
@@ -110,6 +113,7 @@ impl Checker {
             problems: Vec::new(),
             known: FxHashMap::default(),
             lists,
+            shared: Shared::default(),
             ids: FxHashMap::default(),
             overrides: by_id,
             override_places: overrides,
@@ -144,6 +148,19 @@ impl Checker {
         };
         let level = sigma.level.and_then(|level| Level::from_str(level.as_str()).ok());
         let level = self.overridden(id, level)?;
+        let what = self.compile(sigma, source, "detection:", place)?;
+        let said = self.attributes(&sigma.custom_attributes, place)?;
+        self.parts[source as usize].rules.push(Checked {
+            what,
+            asks: said.asks,
+            rule: describe(sigma, id, level, source, said, place),
+            place: place.clone(),
+        });
+        Some(source)
+    }
+
+    /// Makes a rule ready to judge the events of a family; `None`, and an error on record, if it cannot.
+    fn compile(&mut self, sigma: &mut SigmaRule, source: LogSource, near: &str, place: &Place) -> Option<CompiledRule> {
         self.expand(&mut sigma.detection, place)?;
         let collection = SigmaCollection {
             rules: vec![sigma.clone()],
@@ -152,16 +169,11 @@ impl Checker {
         if !self.fields_are_carried(&collection, source, place) {
             return None;
         }
-        let said = self.attributes(&sigma.custom_attributes, place)?;
-        let what = compile_rule(sigma);
-        let what = what.map_err(|error| self.report(place, Severity::Error, "detection:", error.to_string()));
-        self.parts[source as usize].rules.push(Checked {
-            what: what.ok()?,
-            asks: said.asks,
-            rule: describe(sigma, id, level, source, said, place),
-            place: place.clone(),
-        });
-        Some(source)
+        let compiled =
+            compile_rule(sigma).map_err(|error| self.report(place, Severity::Error, near, error.to_string()));
+        let mut compiled = compiled.ok()?;
+        self.shared.rule(&mut compiled);
+        Some(compiled)
     }
 
     /// Puts lists in the place of their names; `None`, and an error on record, if there is no such list.

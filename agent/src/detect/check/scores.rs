@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use rsigma_eval::{CompiledRule, compile_rule};
-use rsigma_parser::{SigmaCollection, SigmaRule};
-
 use super::Checker;
 use crate::{
     detect::{
@@ -43,12 +40,12 @@ impl Checker {
         }
     }
 
-    fn score(&mut self, score: Score, field: Arc<str>, source: LogSource, place: &Place) -> Option<Compiled> {
-        let scored = self.part_of_score(score.scored, source, "detection:", place)?;
+    fn score(&mut self, mut score: Score, field: Arc<str>, source: LogSource, place: &Place) -> Option<Compiled> {
+        let scored = self.compile(&mut score.scored, source, "detection:", place)?;
         let mut signals = Vec::with_capacity(score.signals.len());
-        for signal in score.signals {
+        for mut signal in score.signals {
             signals.push(CompiledSignal {
-                hit: self.part_of_score(signal.hit, source, &signal.name, place)?,
+                hit: self.compile(&mut signal.hit, source, &signal.name, place)?,
                 name: signal.name.into(),
                 weight: signal.weight,
                 why: signal.why,
@@ -60,26 +57,5 @@ impl Checker {
             scored,
             signals,
         })
-    }
-
-    fn part_of_score(
-        &mut self,
-        mut sigma: SigmaRule,
-        source: LogSource,
-        near: &str,
-        place: &Place,
-    ) -> Option<CompiledRule> {
-        self.expand(&mut sigma.detection, place)?;
-        let collection = SigmaCollection {
-            rules: vec![sigma.clone()],
-            ..SigmaCollection::new()
-        };
-        if !self.fields_are_carried(&collection, source, place) {
-            return None;
-        }
-        let compiled = compile_rule(&sigma);
-        compiled
-            .map_err(|error| self.report(place, Severity::Error, near, error.to_string()))
-            .ok()
     }
 }

@@ -1,0 +1,58 @@
+//! One copy of every expression, however many rules hold it: a list of names stands in a dozen of them, and what an
+//! expression compiles to takes some 10 KiB.
+
+use regex::{Regex, RegexSet};
+use rsigma_eval::{CompiledDetection, CompiledDetectionItem, CompiledMatcher, CompiledRule};
+use rustc_hash::FxHashMap;
+
+/// The expressions that were met so far.
+#[derive(Default)]
+pub(super) struct Shared {
+    expressions: FxHashMap<String, Regex>,
+    sets: FxHashMap<Vec<String>, RegexSet>,
+}
+
+impl Shared {
+    /// Puts the copy that is there already in the place of each expression of a rule.
+    pub(super) fn rule(&mut self, rule: &mut CompiledRule) {
+        rule.detections
+            .values_mut()
+            .for_each(|detection| self.detection(detection));
+    }
+
+    fn detection(&mut self, detection: &mut CompiledDetection) {
+        match detection {
+            CompiledDetection::AllOf(items) => {
+                for CompiledDetectionItem { matcher, .. } in items {
+                    self.matcher(matcher);
+                }
+            }
+            CompiledDetection::AnyOf(parts) | CompiledDetection::And(parts) => {
+                parts.iter_mut().for_each(|part| self.detection(part));
+            }
+            CompiledDetection::Keywords(matcher) => self.matcher(matcher),
+            CompiledDetection::ArrayMatch { body, .. } => self.detection(body),
+            CompiledDetection::Conditional { named, .. } => named.values_mut().for_each(|part| self.detection(part)),
+        }
+    }
+
+    fn matcher(&mut self, matcher: &mut CompiledMatcher) {
+        match matcher {
+            CompiledMatcher::Regex(expression) => {
+                let known = self.expressions.entry(expression.as_str().to_owned());
+                *expression = known.or_insert_with(|| expression.clone()).clone();
+            }
+            CompiledMatcher::RegexSetMatch { set, .. } => {
+                let known = self.sets.entry(set.patterns().to_vec());
+                *set = known.or_insert_with(|| set.clone()).clone();
+            }
+            CompiledMatcher::Not(inner) | CompiledMatcher::TimestampPart { inner, .. } => self.matcher(inner),
+            CompiledMatcher::AnyOf(parts)
+            | CompiledMatcher::AllOf(parts)
+            | CompiledMatcher::CaseInsensitiveGroup { children: parts, .. } => {
+                parts.iter_mut().for_each(|part| self.matcher(part));
+            }
+            _ => {}
+        }
+    }
+}
