@@ -24,7 +24,7 @@ use crate::{
     sources::{
         self, baseline,
         docker::{self, DockerConfig},
-        kernel::{Clock, Decoder, Kernel, Reader, Reading, SensorState},
+        kernel::{Clock, Decoder, Kernel, Reader, Reading, SensorState, Unattached},
         kubeconfig, logins,
         looks::Asker,
         procfs, runtime_files, users,
@@ -34,6 +34,9 @@ use crate::{
 
 /// Where the node's users stand.
 const PASSWD: &str = "/etc/passwd";
+
+/// What an agent says that cannot see.
+const NO_SENSOR: &str = "no sensor can run";
 
 /// Questions that may wait for a helper.
 const QUESTIONS: usize = 256;
@@ -120,9 +123,14 @@ pub struct Sensors {
 }
 
 impl Sensors {
+    /// Makes them ready. What comes between this and [`Self::attach`] has the memory again that this took.
+    pub fn load(config: &Config) -> Result<Unattached> {
+        Kernel::load(config).context(NO_SENSOR)
+    }
+
     /// Attaches the sensors. What this kernel cannot take is said, once each.
-    pub fn attach(config: &Config) -> Result<Self> {
-        let kernel = Kernel::attach(config).context("no sensor can run")?;
+    pub fn attach(sensors: Unattached) -> Result<Self> {
+        let kernel = sensors.attach().context(NO_SENSOR)?;
         for state in &kernel.sensors {
             if let Some(reason) = &state.refused {
                 warn!(

@@ -22,7 +22,7 @@ use crate::{
     run::answers,
     sources::{
         feeds::{reach, read},
-        kernel::{Kernel, btf},
+        kernel::{Kernel, Unattached, btf},
         logins,
         rules::Loaded,
     },
@@ -84,7 +84,7 @@ fn kernel_version() -> String {
 
 /// Loads and attaches every sensor for a moment: what a kernel can do is tried, never read off its version.
 fn sensors(config: &Config, report: &mut Report) -> Result<()> {
-    let kernel = Kernel::attach(config).inspect_err(|_| {
+    let kernel = Kernel::load(config).and_then(Unattached::attach).inspect_err(|_| {
         report.say(
             "none",
             "sensors",

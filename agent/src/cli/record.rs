@@ -55,7 +55,7 @@ impl RecordArgs {
             }
         };
         let intel = Arc::new(feeds::read(&config.feed, &config.state, &Intel::default()));
-        let sensors = Sensors::attach(&config)?;
+        let sensors = Sensors::attach(Sensors::load(&config)?)?;
         runtime()?.block_on(async {
             let (events, mut received) = channel();
             let helpers = start_sources(&config, &events);

@@ -53,12 +53,14 @@ impl RunArgs {
         let mut layers = self.node.layers()?;
         self.alerts.add_to(&mut layers);
         let config = configuration(&layers)?;
+        // The rules' memory is then what this needs for a moment, rather than more.
+        let sensors = Sensors::load(&config)?;
         let Loaded { rules, in_force, .. } = load_rules(&config.rules);
         let (events, mut received) = channel();
         let (log, sinks) = open_sinks(&config, &config.output, Some(&events))?;
-        // Before the sensors: a large feed takes a second, in which their ring would fill.
+        // Before the sensors see anything: a large feed takes a second, in which their ring would fill.
         let intel = Arc::new(feeds::read(&config.feed, &config.state, &Intel::default()));
-        let sensors = Sensors::attach(&config)?;
+        let sensors = Sensors::attach(sensors)?;
         let (attached, count) = (sensors.attached(), rules.iter().count());
         let ended = runtime()?.block_on(async {
             let (reloaded, rules_received) = mpsc::channel(1);

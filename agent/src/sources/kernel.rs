@@ -57,7 +57,7 @@ pub struct Sensor {
 /// Where a program attaches.
 #[derive(Clone, Copy, Debug)]
 pub enum Hook {
-    /// A tracepoint, raw: it needs no type information, whose parsing would cost 50 ms and 20 MiB at start.
+    /// A tracepoint, raw: it needs no type information.
     Tracepoint(&'static str),
     /// A system call on sockets, for all cgroups.
     SocketAddress,
@@ -88,6 +88,13 @@ pub struct SensorState {
     pub refused: Option<String>,
 }
 
+/// The sensors' maps and programs, which see nothing yet.
+pub struct Unattached {
+    ebpf: Ebpf,
+    wanted: Vec<&'static Sensor>,
+    missing_fields: Vec<String>,
+}
+
 /// The sensors, attached for as long as this lives.
 pub struct Kernel {
     ebpf: Ebpf,
@@ -97,25 +104,12 @@ pub struct Kernel {
     pub missing_fields: Vec<String>,
 }
 
-impl Kernel {
-    /// Loads and attaches every sensor that is wanted and that this kernel can take. An error means that it can take none.
-    pub fn attach(config: &Config) -> Result<Self> {
-        let offsets = btf::resolve_fields(Path::new(btf::VMLINUX), KERNEL_FIELDS)?;
-        ensure_ring_buffer()?;
-        let mut ebpf = EbpfLoader::new()
-            .btf(None)
-            .override_global(OFFSETS_GLOBAL, offsets.as_slice(), true)
-            .override_global(SCOPE_GLOBAL, &scope(config.wire.of), true)
-            .override_global(PORTS_GLOBAL, &ports(&config.wire.ports), true)
-            .map_max_entries("EVENTS", config.ring_size)
-            .load(OBJECT)
-            .context("the kernel refused the sensors' maps")?;
+impl Unattached {
+    /// Attaches every sensor that this kernel can take. An error means that it can take none.
+    pub fn attach(mut self) -> Result<Kernel> {
         let cgroups = cgroups::root();
-        let wanted = |sensor: &&Sensor| config.wire.of != Scope::Nowhere || sensor.name != wire::SENSOR.name;
-        let sensors: Vec<_> = SENSORS
-            .iter()
-            .filter(wanted)
-            .map(|sensor| attach_sensor(&mut ebpf, sensor, cgroups.as_ref()))
+        let sensors: Vec<_> = (self.wanted.into_iter())
+            .map(|sensor| attach_sensor(&mut self.ebpf, sensor, cgroups.as_ref()))
             .collect();
         if let [first, ..] = sensors.as_slice()
             && sensors.iter().all(|state| state.refused.is_some())
@@ -126,6 +120,29 @@ impl Kernel {
                 first.refused.as_deref().unwrap_or("")
             );
         }
+        Ok(Kernel {
+            ebpf: self.ebpf,
+            sensors,
+            missing_fields: self.missing_fields,
+        })
+    }
+}
+
+impl Kernel {
+    /// Makes everything ready that the configuration wants. For a moment this takes some 20 MiB, as aya reads all of BTF
+    /// whether it is told to or not.
+    pub fn load(config: &Config) -> Result<Unattached> {
+        let offsets = btf::resolve_fields(Path::new(btf::VMLINUX), KERNEL_FIELDS)?;
+        ensure_ring_buffer()?;
+        let ebpf = EbpfLoader::new()
+            .btf(None)
+            .override_global(OFFSETS_GLOBAL, offsets.as_slice(), true)
+            .override_global(SCOPE_GLOBAL, &scope(config.wire.of), true)
+            .override_global(PORTS_GLOBAL, &ports(&config.wire.ports), true)
+            .map_max_entries("EVENTS", config.ring_size)
+            .load(OBJECT)
+            .context("the kernel refused the sensors' maps")?;
+        let wanted = |sensor: &&Sensor| config.wire.of != Scope::Nowhere || sensor.name != wire::SENSOR.name;
         let missing = KERNEL_FIELDS
             .iter()
             .zip(&offsets)
@@ -133,9 +150,9 @@ impl Kernel {
         let missing_fields = missing
             .map(|(field, _)| format!("{}.{}", field.structure, field.members.join("|")))
             .collect();
-        Ok(Self {
+        Ok(Unattached {
             ebpf,
-            sensors,
+            wanted: SENSORS.iter().filter(wanted).collect(),
             missing_fields,
         })
     }
