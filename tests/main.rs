@@ -42,6 +42,7 @@ mod ssh;
 
 mod alert_pages;
 mod attacks;
+mod confined;
 mod configuration;
 mod corpus;
 mod exceptions;

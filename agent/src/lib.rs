@@ -27,5 +27,6 @@ pub mod http;
 pub mod tls;
 pub mod control;
 pub mod service;
+pub mod confine;
 pub mod run;
 pub mod cli;

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::{AlertArgs, NodeArgs, configuration, finish, load_rules, open_sinks};
 use crate::{
     config::{Config, layers::Layers},
+    confine::confine,
     control::{self, status::Desk},
     intel::{Intel, settings::Feeds},
     run::{
@@ -50,6 +51,12 @@ const LAST_COPY: Duration = Duration::from_secs(5);
 impl RunArgs {
     /// Runs the agent until it is told to end.
     pub(super) fn execute(self) -> Result<ExitCode> {
+        if let Err(error) = confine() {
+            warn!(
+                reason = format!("{error:#}"),
+                "the agent keeps privileges that it does not need"
+            );
+        }
         let mut layers = self.node.layers()?;
         self.alerts.add_to(&mut layers);
         let config = configuration(&layers)?;

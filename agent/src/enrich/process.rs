@@ -4,6 +4,7 @@ use std::{collections::VecDeque, num::NonZeroUsize, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
+use rustc_hash::FxHashSet;
 
 use super::container::container_id;
 use crate::event::{Capabilities, Execution, Exit, Fork, HostNamespaces, Process, ProcessKey};
@@ -26,7 +27,10 @@ const KEPT_ARGUMENTS: usize = 2048;
 #[derive(Debug)]
 pub struct Processes {
     live: LruCache<ProcessKey, Arc<Process>>,
+    /// Those that have ended, in their order.
     ended: VecDeque<(Timestamp, ProcessKey)>,
+    /// The same, to be asked for.
+    gone: FxHashSet<ProcessKey>,
 }
 
 impl Default for Processes {
@@ -34,6 +38,7 @@ impl Default for Processes {
         Self {
             live: LruCache::unbounded(),
             ended: VecDeque::new(),
+            gone: FxHashSet::default(),
         }
     }
 }
@@ -46,7 +51,7 @@ impl Processes {
 
     /// Whether that process is remembered and has not ended.
     pub fn is_live(&self, key: ProcessKey) -> bool {
-        self.live.contains(&key) && !self.ended.iter().any(|(_, ended)| *ended == key)
+        self.live.contains(&key) && !self.gone.contains(&key)
     }
 
     /// How many are remembered.
@@ -126,10 +131,12 @@ impl Processes {
     /// A process ended.
     pub fn exit(&mut self, exit: &Exit, now: Timestamp) {
         self.ended.push_back((now, exit.process));
+        self.gone.insert(exit.process);
         while let Some((since, key)) = self.ended.front()
             && now.duration_since(*since) >= REMEMBERED
         {
             self.live.pop(key);
+            self.gone.remove(key);
             self.ended.pop_front();
         }
     }
