@@ -15,9 +15,9 @@ pub(super) struct Shared {
 impl Shared {
     /// Puts the copy that is there already in the place of each expression of a rule.
     pub(super) fn rule(&mut self, rule: &mut CompiledRule) {
-        rule.detections
-            .values_mut()
-            .for_each(|detection| self.detection(detection));
+        for detection in rule.detections.values_mut() {
+            self.detection(detection);
+        }
     }
 
     fn detection(&mut self, detection: &mut CompiledDetection) {
@@ -28,11 +28,17 @@ impl Shared {
                 }
             }
             CompiledDetection::AnyOf(parts) | CompiledDetection::And(parts) => {
-                parts.iter_mut().for_each(|part| self.detection(part));
+                for part in parts {
+                    self.detection(part);
+                }
             }
             CompiledDetection::Keywords(matcher) => self.matcher(matcher),
             CompiledDetection::ArrayMatch { body, .. } => self.detection(body),
-            CompiledDetection::Conditional { named, .. } => named.values_mut().for_each(|part| self.detection(part)),
+            CompiledDetection::Conditional { named, .. } => {
+                for part in named.values_mut() {
+                    self.detection(part);
+                }
+            }
         }
     }
 
@@ -50,7 +56,9 @@ impl Shared {
             CompiledMatcher::AnyOf(parts)
             | CompiledMatcher::AllOf(parts)
             | CompiledMatcher::CaseInsensitiveGroup { children: parts, .. } => {
-                parts.iter_mut().for_each(|part| self.matcher(part));
+                for part in parts {
+                    self.matcher(part);
+                }
             }
             _ => {}
         }
