@@ -122,7 +122,7 @@ pub(in crate::sources) fn make(folder: &Path) -> Result<()> {
 }
 
 /// Replaces a file in one step: whoever reads it, or finds it after a power cut, has the old one or the new one.
-pub(super) fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+pub(in crate::sources) fn replace(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
     let new = path.with_extension("new");
     // One that an agent left that was killed. The file is made anew, so that its mode is ours.
     match fs::remove_file(&new) {

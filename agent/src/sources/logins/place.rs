@@ -121,12 +121,8 @@ pub(super) fn load(folder: &Path) -> Option<Kept> {
         .ok()
 }
 
-/// Keeps it. A power cut may cost the newest: then something is read again.
+/// Keeps it, for root alone.
 pub(super) fn store(folder: &Path, kept: &Kept) -> Result<()> {
     file::make(folder)?;
-    let (path, new) = (path(folder), folder.join("logins.new"));
-    let text = serde_json::to_vec(kept)?;
-    fs::write(&new, text)
-        .and_then(|()| fs::rename(&new, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    file::replace(&path(folder), |file| Ok(serde_json::to_writer(file, kept)?))
 }
