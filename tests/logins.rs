@@ -3,13 +3,18 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    os::unix::net::UnixDatagram,
+    mem::MaybeUninit,
+    os::{fd::AsFd as _, unix::net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Stdio},
     thread,
 };
 
-use rustix::process::Signal;
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::Signal,
+};
 use serde_json::Value;
 
 use crate::{
@@ -273,8 +278,40 @@ fn a_guessed_password_stands_in_the_journal() {
         lines.find(|entry| entry.to_string().contains("Server listening"))
     });
     let agent = door.agent(&settings);
-    check_first_agent(&door, &agent, || journald_rotates(&journald, &door.logging));
+    check_first_agent(&door, &agent, || {
+        anybody_writes_what_is_too_large(&door.logging);
+        journald_rotates(&journald, &door.logging);
+    });
+    let lost = agent.wait_for_alert("Events were lost", |_| true);
+    assert!(
+        brief(&lost).contains("1 entries of the journal cannot be read"),
+        "{}",
+        brief(&lost)
+    );
     check_second_agent(&door, agent, &settings);
+}
+
+/// Two entries for those who read logins: of many fields, and of one that nobody unpacks. It takes no rights.
+fn anybody_writes_what_is_too_large(logging: &Logging) {
+    let fields: String = (0..300).map(|number| format!("F{number}=x\n")).collect();
+    let entry = |message: &str, more: &str| format!("SYSLOG_FACILITY=10\nMESSAGE={message}\n{more}");
+    let journal = UnixDatagram::unbound().unwrap();
+    journal.connect(logging.path("journal/socket")).unwrap();
+    journal.send(entry("of many fields", &fields).as_bytes()).unwrap();
+
+    let large = memfd_create("entry", MemfdFlags::ALLOW_SEALING).unwrap();
+    let text = entry("too large", &format!("F={}\n", "x".repeat(2 << 20)));
+    rustix::io::write(&large, text.as_bytes()).unwrap();
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    fcntl_add_seals(&large, seals).unwrap();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let files = [large.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+    sendmsg(&journal, &[], &mut control, SendFlags::empty()).unwrap();
+    for message in ["of many fields", "too large"] {
+        wait_for("the entry", WRITTEN, || logging.entries("MESSAGE", message).pop());
+    }
 }
 
 fn journald_rotates(journald: &Daemon, logging: &Logging) {

@@ -74,7 +74,7 @@ pub fn start_logins(config: &Config, state: Option<PathBuf>, events: &sources::S
     let told = Arc::default();
     if config.logins.source != LoginSource::Off {
         let settings = config.logins.clone();
-        tokio::spawn(logins::run(settings, state, events.clone(), Arc::clone(&told)));
+        logins::start(settings, state, events.clone(), Arc::clone(&told));
     }
     told
 }

@@ -1,10 +1,12 @@
 //! Who logs in, or tries to: what sshd, su, sudo and others write about it into the journal or a log file.
 
 mod place;
+mod files;
 mod journal;
 mod line;
 mod lines;
 mod message;
+mod received;
 mod sshd;
 mod elevation;
 #[cfg(test)]
@@ -13,14 +15,11 @@ mod tests;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use tokio::{
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
-};
 use tracing::{debug, info, warn};
 
 pub use self::place::{Place, find};
@@ -66,27 +65,19 @@ impl Told {
 
 /// Sends what is written about logins, until nobody listens. Where it has read to is kept in that folder, if one is named:
 /// there it goes on.
-pub async fn run(settings: Logins, state: Option<PathBuf>, events: super::Sender, told: Arc<Told>) {
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+///
+/// On a thread of its own: it waits for disks, and the stream waits for nobody.
+pub fn start(settings: Logins, state: Option<PathBuf>, events: super::Sender, told: Arc<Told>) {
     let mut reader = Reader::new(settings, state, told);
-    loop {
-        look.tick().await;
-        let mut more = true;
-        while more {
-            let batch;
-            (batch, more) = reader.look().await;
-            let closed = if batch.is_empty() {
-                events.is_closed()
-            } else {
-                events.send(batch).await.is_err()
-            };
-            if closed {
-                return;
+    let follow = move || {
+        while !events.is_closed() {
+            if !reader.look_and_send(&events) {
+                thread::sleep(LOOK);
             }
-            reader.keep();
-            tokio::task::yield_now().await;
         }
+    };
+    if let Err(reason) = thread::Builder::new().name("logins".to_owned()).spawn(follow) {
+        warn!(%reason, "no thread to read logins");
     }
 }
 
@@ -139,8 +130,17 @@ impl Reader {
         }
     }
 
+    /// Sends what was written since the last look, and gives whether there is more.
+    fn look_and_send(&mut self, events: &super::Sender) -> bool {
+        let (batch, more) = self.look();
+        if batch.is_empty() || events.blocking_send(batch).is_ok() {
+            self.keep();
+        }
+        more
+    }
+
     /// What was written since the last look, and whether there is more.
-    async fn look(&mut self) -> (Vec<Event>, bool) {
+    fn look(&mut self) -> (Vec<Event>, bool) {
         let before = self.begin();
         let (mut found, more) = match std::mem::replace(&mut self.source, Source::None(Instant::now())) {
             Source::None(next) => {
@@ -157,14 +157,7 @@ impl Reader {
                     self.source = Source::Journal(journal);
                     return (Vec::new(), false);
                 }
-                // It reads some places of each file: not on the thread that the stream is on.
-                let looked = spawn_blocking(move || {
-                    let found = journal.look();
-                    (journal, found)
-                });
-                let Ok((journal, found)) = looked.await else {
-                    return (Vec::new(), false);
-                };
+                let found = journal.look();
                 self.source = Source::Journal(journal);
                 (self.read_journal(found), false)
             }
@@ -248,6 +241,12 @@ impl Reader {
         let mut events = learned(lines.events);
         if found.too_much {
             events.push(lost("more was written to the journal meanwhile than is read"));
+        }
+        if found.unreadable > 0 {
+            let count = found.unreadable;
+            events.push(lost(&format!(
+                "{count} entries of the journal cannot be read, and are passed over"
+            )));
         }
         events.extend(self.say(None));
         let mut lines = Lines::new(self.zone.clone());

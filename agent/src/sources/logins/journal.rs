@@ -7,15 +7,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use jiff::Timestamp;
-use sdjournal::{EntryRef, JournalConfig};
-use serde::{Deserialize, Serialize};
+use sdjournal::{EntryRef, JournalConfig, SdJournalError};
+use tracing::debug;
+
+use super::{
+    files::{Head, heads},
+    received::{Position, Received, UNSETTLED},
+};
 
 /// The facilities: auth and authpriv.
 const FACILITIES: [&[u8]; 2] = [b"4", b"10"];
@@ -27,12 +31,17 @@ const MOST_MISSED: usize = 10_000;
 const MOST_BEFORE: usize = 2_000;
 const BEFORE: i64 = 3_600_000_000;
 
-/// What was received in the last microseconds has its turn with the next look: what was received before may be written
-/// after it, into another user's file.
-const UNSETTLED: i64 = 200_000;
+/// So many entries in a row that were read already are passed by, where a clock was set back.
+const MOST_PASSED: usize = 10_000;
 
-/// A clock is not set back by more in operation: what seems to be so much later was received while it was wrong.
-const AHEAD: i64 = 60_000_000;
+/// An entry that cannot be read may be one that is being written: so many looks wait for it.
+const WAITING: u32 = 3;
+
+/// More fields than journald takes in an entry, which are 1,024, and its own.
+const MOST_FIELDS: usize = 2_048;
+
+/// Of a longer text only the beginning is handed on.
+const LONGEST_MESSAGE: usize = 16 << 10;
 
 /// More files than journald keeps of some hundred users.
 const MOST_FILES: usize = 16_384;
@@ -48,15 +57,12 @@ pub(super) struct Journal {
     is_new: bool,
     /// There is something to read, whether or not the files change.
     again: bool,
-}
-
-/// Where the journal was read to, in the order of its entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Position {
-    /// When the last one was received, in microseconds since 1970.
-    realtime: i64,
-    /// Its number.
-    sequence: u64,
+    /// When was last looked, in microseconds since the boot.
+    looked: Option<i64>,
+    /// Looks in a row that an entry has spoilt.
+    spoilt: u32,
+    /// Entries that cannot be read and stand behind all others: the next look meets them again.
+    behind: usize,
 }
 
 /// An entry about logins.
@@ -83,6 +89,8 @@ pub(super) struct Found {
     pub since: Vec<Entry>,
     /// There was more than is read.
     pub too_much: bool,
+    /// So many entries could not be read.
+    pub unreadable: usize,
 }
 
 impl Journal {
@@ -94,6 +102,9 @@ impl Journal {
             last,
             is_new: true,
             again: true,
+            looked: None,
+            spoilt: 0,
+            behind: 0,
         }
     }
 
@@ -113,47 +124,85 @@ impl Journal {
     /// What was written since the last look. After an error there is no gap: it is looked for again.
     pub(super) fn look(&mut self) -> Result<Found> {
         self.again = true;
-        let now = Timestamp::now().as_microsecond();
-        let settled = now - UNSETTLED;
-        let here = Position {
-            realtime: settled,
-            sequence: u64::MAX,
-        };
-        let from = self.last.filter(|last| last.realtime < now + AHEAD).unwrap_or(here);
+        let entries = self.newest_first()?;
+        self.sift(entries, &Received::now(), Received::of, read)
+    }
+
+    /// Takes from the entries, the newest first, what was not read yet. What nobody can read, such as an entry that its
+    /// writer made so, is counted and passed over.
+    fn sift<E>(
+        &mut self,
+        entries: impl Iterator<Item = Result<E, Unreadable>>,
+        now: &Received,
+        received: impl Fn(&E) -> Received,
+        read: impl Fn(&E) -> Option<Entry>,
+    ) -> Result<Found> {
+        let from = self.last.unwrap_or_else(|| Position::at(now));
+        // What was written since the last look bears no earlier time, also if the clock was set back.
+        let elapsed = self.looked.map_or(BEFORE, |looked| now.monotonic - looked);
+        let end = from.realtime.min(now.realtime - elapsed - 2 * UNSETTLED);
         let (mut found, mut newest, mut again) = (Found::default(), from, false);
-        for entry in self.newest_first()? {
-            let entry = entry.context("cannot read the journal")?;
-            let at = Position {
-                realtime: entry.realtime_usec().try_into().unwrap_or(i64::MAX),
-                sequence: entry.seqnum(),
+        let (mut errors, mut behind, mut met, mut passed) = (0, None, None, 0);
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.pass_over(error)?;
+                    errors += 1;
+                    if errors >= MOST_MISSED {
+                        found.too_much = true;
+                        break;
+                    }
+                    continue;
+                }
             };
-            if at.realtime > settled {
-                // One from a clock that was ahead does not become settled soon.
-                again |= at.realtime < now + AHEAD;
-            } else if at > from {
-                newest = newest.max(at);
+            behind.get_or_insert(errors);
+            let at = received(&entry);
+            if from.is_before(&at, now) {
+                if !at.is_settled(now) {
+                    again |= at.settles_soon(now);
+                    continue;
+                }
+                newest.pass(&at, now);
                 found.too_much = found.since.len() >= MOST_MISSED;
                 if found.too_much {
                     break;
                 }
                 found.since.extend(read(&entry));
-            } else {
-                let is_wanted = self.is_new && found.before.len() < MOST_BEFORE;
-                if !is_wanted || at.realtime < from.realtime - BEFORE {
-                    break;
-                }
+                continue;
+            }
+            // What cannot be read and stands before it was counted by an earlier look.
+            met.get_or_insert(errors);
+            if self.is_new && found.before.len() < MOST_BEFORE && at.realtime >= from.realtime - BEFORE {
                 found.before.extend(read(&entry));
+            } else if at.realtime > end && passed < MOST_PASSED {
+                passed += 1;
+            } else {
+                break;
             }
         }
         found.before.reverse();
         found.since.reverse();
+        found.unreadable = met.unwrap_or(errors).saturating_sub(self.behind);
         (self.last, self.is_new, self.again) = (Some(newest), false, again);
+        (self.looked, self.spoilt, self.behind) = (Some(now.monotonic), 0, behind.unwrap_or(errors));
         Ok(found)
     }
 
-    fn newest_first(&self) -> Result<impl Iterator<Item = sdjournal::Result<EntryRef>> + use<>> {
+    /// Passes over what cannot be read, if waiting does not help.
+    fn pass_over(&mut self, Unreadable { reason, is_final }: Unreadable) -> Result<()> {
+        if is_final || self.spoilt >= WAITING {
+            debug!(reason, "an entry of the journal is passed over");
+            return Ok(());
+        }
+        self.spoilt += 1;
+        Err(anyhow!(reason).context("cannot read the journal"))
+    }
+
+    fn newest_first(&self) -> Result<impl Iterator<Item = Result<EntryRef, Unreadable>> + use<>> {
         let config = JournalConfig {
             max_journal_files: MOST_FILES,
+            max_fields_per_entry: MOST_FIELDS,
             ..JournalConfig::default()
         };
         let journal = sdjournal::Journal::open_dirs_with_config(&self.folders, config);
@@ -162,8 +211,33 @@ impl Journal {
         for facility in FACILITIES {
             query.or_group(|group| _ = group.match_exact("SYSLOG_FACILITY", facility));
         }
-        query.iter().context("cannot read the journal")
+        let mut entries = query.iter().context("cannot read the journal")?;
+        Ok(std::iter::from_fn(move || contained(|| entries.next())))
     }
+}
+
+/// An entry that is there and cannot be read.
+#[derive(Debug)]
+struct Unreadable {
+    reason: String,
+    /// It is what no reader takes, however long it waits.
+    is_final: bool,
+}
+
+/// The next entry. The files are others' work: where the reader gives up over one, it is as if it could not be read.
+fn contained<E>(next: impl FnOnce() -> Option<sdjournal::Result<E>>) -> Option<Result<E, Unreadable>> {
+    let Ok(next) = catch_unwind(AssertUnwindSafe(next)) else {
+        return Some(Err(Unreadable {
+            reason: "its reader gave up".to_owned(),
+            is_final: false,
+        }));
+    };
+    next.map(|entry| {
+        entry.map_err(|error| Unreadable {
+            reason: error.to_string(),
+            is_final: matches!(error, SdJournalError::LimitExceeded { .. }),
+        })
+    })
 }
 
 /// An entry; `None` of one without a name or a text.
@@ -171,11 +245,12 @@ fn read(entry: &EntryRef) -> Option<Entry> {
     let text = |name: &str| entry.get(name).map(String::from_utf8_lossy);
     let number = |name: &str| text(name)?.trim().parse::<u32>().ok();
     let program = text("SYSLOG_IDENTIFIER").or_else(|| text("_COMM"))?;
+    let message = entry.get("MESSAGE")?;
     let time = Timestamp::from_microsecond(entry.realtime_usec().try_into().ok()?).ok()?;
     Some(Entry {
         time,
         process: number("SYSLOG_PID").or_else(|| number("_PID")),
-        message: text("MESSAGE")?.into_owned(),
+        message: String::from_utf8_lossy(&message[..message.len().min(LONGEST_MESSAGE)]).into_owned(),
         genuine: is_genuine(&program, number("_UID"), text("_EXE").as_deref()),
         program: program.into_owned(),
     })
@@ -200,50 +275,11 @@ fn is_genuine(program: &str, uid: Option<u32>, exe: Option<&str>) -> bool {
     }
 }
 
-/// A file's id, the number of its entries and that of the last.
-type Head = ([u8; 16], [u8; 16]);
-
-/// The heads of the files that are written now: archived ones have an `@` in their names.
-fn heads(folders: &[PathBuf]) -> BTreeMap<PathBuf, Head> {
-    let files = folders.iter().flat_map(|folder| files(folder));
-    let written = files.filter(|file| !file.as_os_str().as_encoded_bytes().contains(&b'@'));
-    written
-        .filter_map(|file| Some((head(&file)?, file)))
-        .map(|(head, file)| (file, head))
-        .collect()
-}
-
-fn head(file: &Path) -> Option<Head> {
-    /// Where they stand in a file's header.
-    const ID: u64 = 24;
-    const COUNTS: u64 = 152;
-    let file = File::open(file).ok()?;
-    let mut head = Head::default();
-    file.read_exact_at(&mut head.0, ID).ok()?;
-    file.read_exact_at(&mut head.1, COUNTS).ok()?;
-    Some(head)
-}
-
-/// The journal's files in a folder, and in those of machines within.
-pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = |folder: &Path| {
-        fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-    };
-    let is_journal = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "journal");
-    let mut files: Vec<_> = entries(folder).collect();
-    let folders: Vec<_> = files.iter().filter(|path| path.is_dir()).cloned().collect();
-    files.extend(folders.iter().flat_map(|folder| entries(folder)));
-    files.retain(is_journal);
-    files
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::fs;
+
+    use super::{super::files::files, *};
 
     #[test]
     fn a_writer_is_who_it_can_be() {
@@ -264,6 +300,132 @@ mod tests {
         ] {
             assert_eq!(is_genuine(program, uid, exe), expected, "{program} {uid:?} {exe:?}");
         }
+    }
+
+    const BOOT: [u8; 16] = [1; 16];
+
+    /// The clocks at that second since the boot, if it was at that time.
+    fn clocks(boot_time: i64, second: i64) -> Received {
+        let monotonic = second * 1_000_000;
+        Received {
+            boot: BOOT,
+            monotonic,
+            realtime: boot_time * 1_000_000 + monotonic,
+        }
+    }
+
+    fn unreadable(is_final: bool) -> Unreadable {
+        Unreadable {
+            reason: "on purpose".to_owned(),
+            is_final,
+        }
+    }
+
+    /// Looks at these entries, the newest first, and gives the seconds of those that are new, and how many could not be read.
+    fn sift(
+        journal: &mut Journal,
+        entries: Vec<Result<Received, Unreadable>>,
+        now: &Received,
+    ) -> Result<(Vec<i64>, usize)> {
+        let read = |at: &Received| {
+            Some(Entry {
+                time: Timestamp::UNIX_EPOCH,
+                program: "sshd".to_owned(),
+                process: None,
+                message: (at.monotonic / 1_000_000).to_string(),
+                genuine: true,
+            })
+        };
+        let found = journal.sift(entries.into_iter(), now, |at| *at, read)?;
+        let seconds = found.since.iter().map(|entry| entry.message.parse().unwrap());
+        Ok((seconds.collect(), found.unreadable))
+    }
+
+    fn begun() -> Journal {
+        let mut journal = Journal::new(Vec::new(), None);
+        assert_eq!(sift(&mut journal, Vec::new(), &clocks(0, 100)).unwrap(), (vec![], 0));
+        journal
+    }
+
+    #[test]
+    fn an_entry_that_nobody_can_read_is_counted_once_and_hides_no_other() {
+        let mut journal = begun();
+        let entry = |second| Ok(clocks(0, second));
+        let entries = vec![entry(103), Err(unreadable(true)), entry(102)];
+        assert_eq!(
+            sift(&mut journal, entries, &clocks(0, 105)).unwrap(),
+            (vec![102, 103], 1)
+        );
+        let entries = || {
+            vec![
+                Err(unreadable(true)),
+                Err(unreadable(true)),
+                entry(103),
+                Err(unreadable(true)),
+                entry(102),
+            ]
+        };
+        assert_eq!(sift(&mut journal, entries(), &clocks(0, 106)).unwrap(), (vec![], 2));
+        assert_eq!(sift(&mut journal, entries(), &clocks(0, 107)).unwrap(), (vec![], 0));
+        let mut entries = entries();
+        entries.insert(0, entry(107));
+        assert_eq!(sift(&mut journal, entries, &clocks(0, 108)).unwrap(), (vec![107], 0));
+    }
+
+    #[test]
+    fn an_entry_that_is_being_written_is_waited_for_and_not_for_ever() {
+        let mut journal = begun();
+        let entries = || vec![Err(unreadable(false)), Ok(clocks(0, 102))];
+        for _ in 0..WAITING {
+            assert!(sift(&mut journal, entries(), &clocks(0, 103)).is_err());
+        }
+        assert_eq!(sift(&mut journal, entries(), &clocks(0, 104)).unwrap(), (vec![102], 1));
+        let gave_up = contained::<()>(|| panic!("on purpose"));
+        assert!(matches!(gave_up, Some(Err(Unreadable { is_final: false, .. }))));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_hides_nothing_and_repeats_nothing() {
+        let mut journal = begun();
+        let (before, after) = (|second| clocks(1_000, second), |second| clocks(500, second));
+        let entries = |seconds: &[i64], since: &dyn Fn(i64) -> Received| -> Vec<_> {
+            seconds.iter().map(|second| Ok(since(*second))).collect()
+        };
+        let found = sift(&mut journal, entries(&[102, 101], &before), &before(103));
+        assert_eq!(found.unwrap().0, [101, 102]);
+        // Each file has its order, and they are merged by the time.
+        let mut merged = entries(&[102], &before);
+        merged.extend(entries(&[105, 104], &after));
+        merged.extend(entries(&[101], &before));
+        assert_eq!(sift(&mut journal, merged, &after(106)).unwrap().0, [104, 105]);
+        let mut merged = entries(&[102, 101], &before);
+        merged.extend(entries(&[107, 105, 104], &after));
+        assert_eq!(sift(&mut journal, merged, &after(108)).unwrap().0, [107]);
+    }
+
+    #[test]
+    fn a_new_agent_goes_on_where_the_former_was_also_after_a_reboot() {
+        let last = Position {
+            realtime: 102_000_000,
+            boot: Some(BOOT),
+            monotonic: 102_000_000,
+        };
+        let entry = |second| Ok(clocks(0, second));
+        let resumed = |last, entries, now: &Received| {
+            let mut journal = Journal::new(Vec::new(), Some(last));
+            sift(&mut journal, entries, now).unwrap().0
+        };
+        let entries = || vec![entry(104), entry(102), entry(101)];
+        assert_eq!(resumed(last, entries(), &clocks(0, 105)), [104]);
+        let of_a_former_version = Position { boot: None, ..last };
+        assert_eq!(resumed(of_a_former_version, entries(), &clocks(0, 105)), [104]);
+        // The clock of the new boot is not set yet.
+        let booted = |second| Received {
+            boot: [2; 16],
+            ..clocks(0, second)
+        };
+        let entries = vec![entry(103), entry(102), Ok(booted(20)), Ok(booted(10))];
+        assert_eq!(resumed(last, entries, &booted(30)), [10, 20]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::journal::{self, Journal};
+use super::{files::files, journal::Journal, received};
 use crate::{
     config::{LoginSource, Logins},
     node,
@@ -78,7 +78,7 @@ fn find_journal(settings: &Logins) -> Option<Place> {
         None if node::path(JOURNALD).exists() => JOURNALS.map(node::path).to_vec(),
         None => return None,
     };
-    folders.retain(|folder| !journal::files(folder).is_empty());
+    folders.retain(|folder| !files(folder).is_empty());
     (!folders.is_empty()).then_some(Place::Journal(folders))
 }
 
@@ -98,7 +98,7 @@ pub(super) enum Kept {
     /// In that file.
     File(PathBuf, log_file::Position),
     /// In the journal.
-    Journal(journal::Position),
+    Journal(received::Position),
 }
 
 fn path(folder: &Path) -> PathBuf {

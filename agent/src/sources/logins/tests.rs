@@ -26,10 +26,10 @@ impl Node {
     }
 
     /// What is read until there is no more: whether it is from before, and from where.
-    async fn read(&mut self) -> Vec<(bool, String)> {
+    fn read(&mut self) -> Vec<(bool, String)> {
         let mut found = Vec::new();
         loop {
-            let (events, more) = self.reader.look().await;
+            let (events, more) = self.reader.look();
             self.reader.keep();
             found.extend(events.into_iter().map(|event| match &event.kind {
                 Kind::Login(login) => (event.startup, from(login)),
@@ -63,28 +63,28 @@ fn failed(ip: &str) -> String {
     format!("Failed password for root from {ip} port 4 ssh2")
 }
 
-#[tokio::test]
-async fn what_was_before_is_learned_and_what_comes_is_judged_also_after_a_restart() {
+#[test]
+fn what_was_before_is_learned_and_what_comes_is_judged_also_after_a_restart() {
     let mut node = Node::new(&line(&failed("192.0.2.1")));
-    assert_eq!(node.read().await, [(true, "192.0.2.1".to_owned())]);
+    assert_eq!(node.read(), [(true, "192.0.2.1".to_owned())]);
     node.write(&failed("192.0.2.2"));
-    assert_eq!(node.read().await, [(false, "192.0.2.2".to_owned())]);
+    assert_eq!(node.read(), [(false, "192.0.2.2".to_owned())]);
     node.write(&failed("192.0.2.3"));
     node.reader = reader(node.folder.path());
     let expected = [(true, "192.0.2.1"), (true, "192.0.2.2"), (false, "192.0.2.3")];
-    assert_eq!(node.read().await, expected.map(|(before, ip)| (before, ip.to_owned())));
+    assert_eq!(node.read(), expected.map(|(before, ip)| (before, ip.to_owned())));
     fs::remove_file(node.folder.path().join("auth.log")).unwrap();
     fs::write(node.folder.path().join("auth.log"), line(&failed("192.0.2.4"))).unwrap();
     node.reader = reader(node.folder.path());
     // What is gone cannot be learned from either.
     let expected = [(false, "loss"), (false, "192.0.2.4")];
-    assert_eq!(node.read().await, expected.map(|(before, ip)| (before, ip.to_owned())));
+    assert_eq!(node.read(), expected.map(|(before, ip)| (before, ip.to_owned())));
 }
 
-#[tokio::test]
-async fn what_makes_no_sense_is_counted() {
+#[test]
+fn what_makes_no_sense_is_counted() {
     let mut node = Node::new("");
-    node.read().await;
+    node.read();
     node.write("Failed password for root");
     node.write(&failed("192.0.2.1"));
     let mut file = fs::OpenOptions::new()
@@ -92,18 +92,18 @@ async fn what_makes_no_sense_is_counted() {
         .open(node.folder.path().join("auth.log"))
         .unwrap();
     file.write_all(b"\xff\xfe\n").unwrap();
-    assert_eq!(node.read().await.len(), 2);
+    assert_eq!(node.read().len(), 2);
     let told = node.reader.told.now();
     assert_eq!((told.lines, told.not_understood), (3, 2));
 }
 
-#[tokio::test]
-async fn a_log_that_cannot_be_read_is_said_once() {
+#[test]
+fn a_log_that_cannot_be_read_is_said_once() {
     let mut node = Node::new("");
-    node.read().await;
+    node.read();
     fs::remove_file(node.folder.path().join("auth.log")).unwrap();
     fs::create_dir(node.folder.path().join("auth.log")).unwrap();
-    assert_eq!(node.read().await, [(false, "source-down".to_owned())]);
-    assert!(node.read().await.is_empty());
+    assert_eq!(node.read(), [(false, "source-down".to_owned())]);
+    assert!(node.read().is_empty());
     assert!(node.reader.told.now().trouble.unwrap().contains("not a regular file"));
 }
