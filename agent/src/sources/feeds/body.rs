@@ -106,6 +106,11 @@ impl<W: Write> Limited<W> {
             left: most.bytes(),
         }
     }
+
+    /// Where it was written to.
+    pub(super) fn into_inner(self) -> W {
+        self.out
+    }
 }
 
 impl<W: Write> Write for Limited<W> {

@@ -1,8 +1,7 @@
 //! One fetch of a feed: what the server says lies in a file afterwards, if it says anything new.
 
 use std::{
-    fs::File,
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter},
     path::Path,
     time::Duration,
 };
@@ -12,13 +11,14 @@ use hyper::{
     StatusCode,
     header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED},
 };
+use tempfile::NamedTempFile;
 use tokio::{runtime, time::timeout};
 use url::Url;
 
 use super::{
-    body::write,
+    body::{Most, write},
     failure::Failure,
-    kept::{Kept, Validators},
+    kept::{Fetched, Kept, Validators},
     remote::Outcome,
     request::{Requests, good, header_text},
     taxii,
@@ -39,7 +39,7 @@ pub(super) fn fetch(
     is_conditional: bool,
 ) -> Result<Outcome, Failure> {
     let kept = Kept::new(state, name);
-    let result = block_on(async {
+    block_on(async {
         let (source, url) = remote(settings)?;
         let requests = requests(name, settings, url)?;
         let known = known(&kept, url, is_conditional);
@@ -47,12 +47,7 @@ pub(super) fn fetch(
             Source::Taxii(_) => taxii::collection(&requests, url, &known, &kept).await,
             Source::Url(_) | Source::File(_) => document(&requests, url, &known, &kept).await,
         }
-    });
-    if result.is_err() {
-        // What stays is written over by the next fetch.
-        let _ = kept.discard();
-    }
-    result
+    })
 }
 
 /// Whether the server of a feed has something to say, of which nothing is taken; why not.
@@ -126,8 +121,7 @@ async fn document(requests: &Requests, url: &Url, known: &Validators, kept: &Kep
     };
     let mut file = begin(kept)?;
     write(answer, requests.most(), &mut file).await?;
-    file.flush().map_err(|error| requests.most().failure(&error))?;
-    Ok(Outcome::New(validators))
+    end(file, validators, requests.most())
 }
 
 /// What a server may be asked by, in the words of its answer.
@@ -137,9 +131,15 @@ pub(super) fn validator(headers: &HeaderMap, name: HeaderName) -> Option<String>
 }
 
 /// A new file for what is fetched.
-pub(super) fn begin(kept: &Kept) -> Result<BufWriter<File>, Failure> {
+pub(super) fn begin(kept: &Kept) -> Result<BufWriter<NamedTempFile>, Failure> {
     let cannot = |error: io::Error| Failure::Later(format!("it cannot be written down: {error}"));
     kept.begin().map(BufWriter::new).map_err(cannot)
+}
+
+/// All of it is there.
+pub(super) fn end(file: BufWriter<NamedTempFile>, validators: Validators, most: Most) -> Result<Outcome, Failure> {
+    let file = file.into_inner().map_err(|error| most.failure(error.error()))?;
+    Ok(Outcome::New(Fetched { file, validators }))
 }
 
 #[cfg(test)]

@@ -5,10 +5,9 @@
 //! server is asked whether it still says so. When it last did is the file's time.
 
 use std::{
-    ffi::OsStr,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Take, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -16,6 +15,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
+use tempfile::{Builder, NamedTempFile};
 use url::Url;
 
 use super::file::{BUFFER, stamp};
@@ -46,6 +46,26 @@ struct Foot {
 
 /// A longer last line is none of ours.
 const LONGEST_FOOT: u64 = 16 << 10;
+
+/// What was fetched and nobody has understood yet.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    /// What the server said.
+    pub(super) file: NamedTempFile,
+    /// How to ask whether it still does.
+    pub(super) validators: Validators,
+}
+
+impl Fetched {
+    /// What the server said, from its beginning.
+    pub(super) fn text(&mut self) -> io::Result<BufReader<&mut File>> {
+        self.file.rewind()?;
+        Ok(BufReader::with_capacity(BUFFER, self.file.as_file_mut()))
+    }
+}
+
+/// So begins the name of a file that is still being fetched, and that of no feed.
+const UNFINISHED: &str = ".";
 
 /// Where a feed is kept.
 #[derive(Clone, Debug)]
@@ -97,39 +117,23 @@ impl Kept {
         }))
     }
 
-    /// A new file for what is being fetched. What was fetched before is not touched by it.
-    pub(super) fn begin(&self) -> io::Result<File> {
+    /// A new file for what is being fetched, which is gone once nobody has it any more. Nothing else is touched by it: a
+    /// fetch by former settings may still go on.
+    pub(super) fn begin(&self) -> io::Result<NamedTempFile> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        self.discard()?;
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.fetched())
+        Builder::new().prefix(UNFINISHED).tempfile_in(folder)
     }
 
-    /// The file that was fetched and that nobody has understood yet.
-    pub(super) fn fetched(&self) -> PathBuf {
-        self.path.with_extension("new")
-    }
-
-    /// Throws it away.
-    pub(super) fn discard(&self) -> io::Result<()> {
-        match fs::remove_file(self.fetched()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Keeps it from now on, in the place of what was kept before.
-    pub(super) fn keep(&self, source: &Url, validators: Validators) -> io::Result<Stamp> {
-        let mut file = OpenOptions::new().append(true).open(self.fetched())?;
+    /// Keeps what was fetched from now on, in the place of what was kept before.
+    pub(super) fn keep(&self, fetched: Fetched, source: &Url) -> io::Result<Stamp> {
+        let Fetched { mut file, validators } = fetched;
         let source = fingerprint(source);
         let foot = serde_json::to_string(&Foot { source, validators })?;
+        file.seek(SeekFrom::End(0))?;
         write!(file, "\n{foot}")?;
-        file.sync_all()?;
-        fs::rename(self.fetched(), &self.path)?;
+        file.as_file().sync_all()?;
+        let file = file.persist(&self.path)?;
         stamp(&file.metadata()?)
     }
 
@@ -151,15 +155,22 @@ fn fingerprint(source: &Url) -> String {
 
 /// Removes what is kept of feeds that are not fetched any more.
 pub(super) fn remove_others(state: &Path, feeds: &Feeds) {
-    let is_wanted = |name: &OsStr| {
-        let feed = name.to_str().and_then(|name| feeds.get(name));
-        feed.is_some_and(FeedSettings::is_fetched)
-    };
+    remove(state, |name| {
+        let is_wanted = feeds.get(name).is_some_and(FeedSettings::is_fetched);
+        !is_wanted && !name.starts_with(UNFINISHED)
+    });
+}
+
+/// Removes what an agent left that was killed while it fetched.
+pub(super) fn remove_unfinished(state: &Path) {
+    remove(state, |name| name.starts_with(UNFINISHED));
+}
+
+fn remove(state: &Path, is_unwanted: impl Fn(&str) -> bool) {
     for entry in fs::read_dir(folder(state)).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if !path.file_stem().is_some_and(is_wanted) {
+        if is_unwanted(&entry.file_name().to_string_lossy()) {
             // What stays is no harm: nobody reads it.
-            let _ = fs::remove_file(path);
+            let _ = fs::remove_file(entry.path());
         }
     }
 }
@@ -174,8 +185,13 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn fetch(kept: &Kept, text: &str) {
-        kept.begin().unwrap().write_all(text.as_bytes()).unwrap();
+    fn fetch(kept: &Kept, text: &str, validators: &Validators) -> Fetched {
+        let mut file = kept.begin().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        Fetched {
+            file,
+            validators: validators.clone(),
+        }
     }
 
     fn text(kept: &Kept, source: &Url) -> Option<String> {
@@ -193,8 +209,7 @@ mod tests {
             ..Validators::default()
         };
         for said in ["192.0.2.1\n", "", "no end of line", "{\n}\n\n"] {
-            fetch(&kept, said);
-            kept.keep(&source, validators.clone()).unwrap();
+            kept.keep(fetch(&kept, said, &validators), &source).unwrap();
             assert_eq!(text(&kept, &source).as_deref(), Some(said));
         }
         assert_eq!(kept.open(&source).unwrap().unwrap().validators, validators);
@@ -208,24 +223,45 @@ mod tests {
         let written = fs::read_to_string(&kept.path).unwrap();
         assert!(!written.contains("hunter2"), "{written}");
 
-        fetch(&kept, "<html>");
+        let fetched = fetch(&kept, "<html>", &validators);
         assert_eq!(text(&kept, &source).as_deref(), Some("{\n}\n\n"), "until it is kept");
-        kept.discard().unwrap();
         let mut feeds = Feeds::from([("c2".to_owned(), FeedSettings::default())]);
         feeds.get_mut("c2").unwrap().url = Some(source.clone());
+        let count = || fs::read_dir(folder(state.path())).unwrap().count();
         remove_others(state.path(), &feeds);
-        assert_eq!(fs::read_dir(folder(state.path())).unwrap().count(), 1);
+        assert_eq!(count(), 2, "who fetches goes on");
+        drop(fetched);
+        assert_eq!(count(), 1);
+        fs::write(folder(state.path()).join(".left"), "").unwrap();
+        remove_unfinished(state.path());
+        assert_eq!(count(), 1);
         feeds.get_mut("c2").unwrap().url = None;
         remove_others(state.path(), &feeds);
         assert_eq!(text(&kept, &source), None);
     }
 
     #[test]
+    fn fetches_at_the_same_time_do_not_mingle() {
+        let state = tempfile::tempdir().unwrap();
+        let (kept, former, new) = (
+            Kept::new(state.path(), "c2"),
+            url("https://former.example/"),
+            url("https://new.example/"),
+        );
+        let of_new = fetch(&kept, "192.0.2.1\n", &Validators::default());
+        let of_former = fetch(&kept, "192.0.2.66\n", &Validators::default());
+        drop(of_former);
+        kept.keep(of_new, &new).unwrap();
+        assert_eq!(text(&kept, &new).as_deref(), Some("192.0.2.1\n"));
+        assert_eq!(text(&kept, &former), None);
+    }
+
+    #[test]
     fn a_confirmation_renews_the_time_and_nothing_else() {
         let state = tempfile::tempdir().unwrap();
         let (kept, source) = (Kept::new(state.path(), "c2"), url("https://feeds.example/"));
-        fetch(&kept, "192.0.2.1\n");
-        let first = kept.keep(&source, Validators::default()).unwrap();
+        let fetched = fetch(&kept, "192.0.2.1\n", &Validators::default());
+        let first = kept.keep(fetched, &source).unwrap();
         let file = OpenOptions::new().append(true).open(&kept.path).unwrap();
         file.set_modified(SystemTime::now() - Duration::from_hours(24)).unwrap();
         let confirmed = kept.confirm().unwrap();
@@ -239,8 +275,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (kept, source) = (Kept::new(state.path(), "c2"), url("https://feeds.example/"));
         for text_there in ["", "192.0.2.1", "192.0.2.1\n{\"source\":\"x\"}", "192.0.2.1\n{"] {
-            fetch(&kept, text_there);
-            fs::rename(kept.fetched(), &kept.path).unwrap();
+            let fetched = fetch(&kept, text_there, &Validators::default());
+            fetched.file.persist(&kept.path).unwrap();
             assert_eq!(text(&kept, &source), None, "{text_there}");
         }
     }

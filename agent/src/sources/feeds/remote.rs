@@ -1,6 +1,6 @@
 //! A feed that is fetched: what is kept of it is in force until something better comes.
 
-use std::{fs::File, io::BufReader, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 use tracing::warn;
@@ -10,8 +10,8 @@ use super::{
     Seen,
     failure::Failure,
     fetcher::News,
-    file::{BUFFER, parse},
-    kept::{Kept, Validators},
+    file::parse,
+    kept::{Fetched, Kept},
 };
 use crate::intel::{Contents, Feed, Stamp, settings::FeedSettings};
 
@@ -20,8 +20,8 @@ use crate::intel::{Contents, Feed, Stamp, settings::FeedSettings};
 pub(super) enum Outcome {
     /// The server still says what is kept.
     Unchanged,
-    /// It says something new, which lies beside what is kept.
-    New(Validators),
+    /// It says something new.
+    New(Fetched),
 }
 
 /// Takes up what came of a fetch, if one has ended.
@@ -46,7 +46,7 @@ pub(super) fn look(
             confirm(name, &kept, &mut seen);
             Ok(())
         }
-        Ok(Outcome::New(validators)) => take_up(name, settings, source, &kept, validators, &mut seen),
+        Ok(Outcome::New(fetched)) => take_up(name, settings, source, &kept, fetched, &mut seen),
         Err(failure) => Err(failure),
     };
     match taken_up {
@@ -113,21 +113,15 @@ fn take_up(
     settings: &FeedSettings,
     source: &Url,
     kept: &Kept,
-    validators: Validators,
+    mut fetched: Fetched,
     seen: &mut Seen,
 ) -> Result<(), Failure> {
-    let opened = File::open(kept.fetched()).map_err(|error| Failure::Later(format!("cannot be read: {error}")))?;
-    match parse(name, settings, &mut BufReader::with_capacity(BUFFER, opened)) {
-        Ok(contents) => seen.contents = contents,
-        Err(reason) => {
-            // What stays is written over by the next fetch.
-            let _ = kept.discard();
-            return Err(Failure::Refused(reason));
-        }
-    }
+    let text = fetched.text();
+    let mut text = text.map_err(|error| Failure::Later(format!("cannot be read: {error}")))?;
+    seen.contents = parse(name, settings, &mut text).map_err(Failure::Refused)?;
     seen.fresh = Some(Timestamp::now());
     seen.stamp = kept
-        .keep(source, validators)
+        .keep(fetched, source)
         .map_err(|error| warn!(feed = name, reason = %error, "cannot keep a feed for the next start"))
         .ok();
     Ok(())
@@ -139,7 +133,7 @@ mod tests {
 
     use jiff::SignedDuration;
 
-    use super::*;
+    use super::{super::kept::Validators, *};
     use crate::intel::settings::Format;
 
     /// A feed that is fetched, without a server.
@@ -181,7 +175,8 @@ mod tests {
         fn fetched(&mut self, text: &str) -> (usize, Option<&str>) {
             let mut file = Kept::new(self.state.path(), "c2").begin().unwrap();
             file.write_all(text.as_bytes()).unwrap();
-            self.look(Some(Ok(Outcome::New(Validators::default()))), false)
+            let validators = Validators::default();
+            self.look(Some(Ok(Outcome::New(Fetched { file, validators }))), false)
         }
 
         fn failed(&mut self, reason: &str, is_told: bool) -> (usize, Option<&str>) {

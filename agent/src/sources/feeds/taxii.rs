@@ -13,7 +13,7 @@ use url::Url;
 use super::{
     body::{Limited, write},
     failure::Failure,
-    fetch::{begin, validator},
+    fetch::{begin, end, validator},
     kept::{Kept, Validators},
     remote::Outcome,
     request::{Requests, good},
@@ -55,9 +55,9 @@ pub(super) async fn collection(
         }
     }
     let most = requests.most();
-    let mut bundle = Limited::new(begin(kept)?, most);
+    let bundle = Limited::new(begin(kept)?, most);
     let mut added = None;
-    let mut pages = Pages::new(&mut bundle).map_err(|error| most.failure(&error))?;
+    let mut pages = Pages::new(bundle).map_err(|error| most.failure(&error))?;
     let mut query = None;
     for _ in 0..MOST_PAGES {
         let asked: Vec<_> = query
@@ -70,11 +70,12 @@ pub(super) async fn collection(
         added = last.or(added);
         let following = match (more, next, &added) {
             (false, ..) => {
-                pages.end().map_err(|error| most.failure(&error))?;
-                return Ok(Outcome::New(Validators {
+                let bundle = pages.end().map_err(|error| most.failure(&error))?;
+                let validators = Validators {
                     added,
                     ..Validators::default()
-                }));
+                };
+                return end(bundle.into_inner(), validators, most);
             }
             (true, Some(next), _) => ("next", next),
             (true, None, Some(added)) => ("added_after", added.clone()),
@@ -147,9 +148,9 @@ impl<W: Write> Pages<W> {
         Ok(())
     }
 
-    fn end(mut self) -> std::io::Result<()> {
+    fn end(mut self) -> std::io::Result<W> {
         self.out.write_all(b"]}")?;
-        self.out.flush()
+        Ok(self.out)
     }
 }
 

@@ -50,10 +50,10 @@ impl Stage {
     fn fetch(&self) -> Result<Option<String>, Failure> {
         match fetch("c2", &self.settings, self.folder.path(), true)? {
             Outcome::Unchanged => Ok(None),
-            Outcome::New(validators) => {
-                let text = fs::read_to_string(self.kept().fetched()).unwrap();
+            Outcome::New(mut fetched) => {
+                let text = io::read_to_string(fetched.text().unwrap()).unwrap();
                 let source = self.settings.url.as_ref().or(self.settings.taxii.as_ref()).unwrap();
-                self.kept().keep(source, validators).unwrap();
+                self.kept().keep(fetched, source).unwrap();
                 Ok(Some(text))
             }
         }
@@ -62,7 +62,14 @@ impl Stage {
     /// Fetches in vain, and gives why. Nothing of it is left.
     fn fail(&self) -> Failure {
         let failure = self.fetch().unwrap_err();
-        assert!(!self.kept().fetched().exists());
+        let left = fs::read_dir(self.folder.path().join("fetched-feeds"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let unfinished: Vec<_> = left
+            .filter(|file| file.file_name().as_encoded_bytes().starts_with(b"."))
+            .collect();
+        assert!(unfinished.is_empty(), "{unfinished:?}");
         failure
     }
 
