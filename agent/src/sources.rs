@@ -13,6 +13,7 @@ pub mod feeds;
 pub mod log_file;
 pub mod logins;
 pub mod rules;
+mod stillness;
 pub mod configuration;
 pub mod baseline;
 pub mod wall_clock;

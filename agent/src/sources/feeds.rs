@@ -15,6 +15,7 @@ mod request;
 mod taxii;
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -26,13 +27,13 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::spawn_blocking,
-    time::timeout,
+    time::sleep,
 };
 use tracing::warn;
 
 pub use self::fetch::{check, reach};
 use self::fetcher::{Fetcher, News};
-use super::{Sender, rules::watcher, wall_clock};
+use super::{Sender, rules::watcher, stillness::Stillness, wall_clock};
 use crate::{
     event::{Event, Health, Kind},
     intel::{
@@ -41,8 +42,9 @@ use crate::{
     },
 };
 
-/// How long the files must be still before they are read: who fetches a feed writes for a while.
-const QUIET: Duration = Duration::from_millis(300);
+/// How long the sources are not watched after a fault, at first and at most.
+const REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_mins(5);
 
 /// Reads the feeds, and what of them is kept in the folder of the agent's `state`. What is as it was `before` is taken from
 /// there.
@@ -173,48 +175,82 @@ fn told(feed: &Feed) -> String {
     format!("feed {name} ({source}): {trouble}{in_force}")
 }
 
-/// Watches the sources until the stream has ended: other feeds may be configured, and what is in force grows old.
+/// Watches the sources until the stream has ended: other feeds may be configured, and what is in force grows old. After a
+/// fault of its own that is said, and begun anew in a while.
 pub async fn watch(
     mut configured: watch::Receiver<Feeds>,
     state: PathBuf,
     mut in_force: Arc<Intel>,
     events: Sender,
 ) -> Result<()> {
+    let mut rest = REST;
+    while let Err(reason) = follow(&mut configured, &state, &mut in_force, &events).await {
+        let detail = format!("threat feeds: {reason:#}; tried again in {rest:?}");
+        warn!("{detail}");
+        let health = Health {
+            kind: "source-down",
+            detail,
+        };
+        if events.send(vec![event(Kind::Health(health))]).await.is_err() {
+            break;
+        }
+        sleep(rest).await;
+        rest = LONGEST_REST.min(rest * 2);
+    }
+    Ok(())
+}
+
+async fn follow(
+    configured: &mut watch::Receiver<Feeds>,
+    state: &Path,
+    in_force: &mut Arc<Intel>,
+    events: &Sender,
+) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let (notice, mut changes) = mpsc::channel(1);
-    let mut fetcher = Fetcher::new(&state);
+    let mut stillness = Stillness::default();
+    kept::remove_unfinished(state);
+    let mut fetcher = Fetcher::new(state);
     let mut news = None;
     // Once nobody can name other feeds, these stay.
     let mut others = true;
     loop {
         let settings = configured.borrow_and_update().clone();
-        fetcher.configure(&settings, &in_force);
+        fetcher.configure(&settings, in_force);
         let paths: Vec<PathBuf> = settings.values().filter_map(watched).collect();
         // Watched first and read then: what changes in between is noticed.
         let watcher = watcher(&paths, notice.clone());
         if let Err(error) = &watcher {
             warn!("changed feeds are only taken up on SIGHUP: {error:#}");
         }
-        let (before, state, news_now) = (Arc::clone(&in_force), state.clone(), news.take());
+        let (before, state, news_now) = (Arc::clone(in_force), state.to_owned(), news.take());
         let read = spawn_blocking(move || {
             kept::remove_others(&state, &settings);
             read_with(&settings, &state, &before, news_now)
         });
         let intel = Arc::new(read.await?);
-        if has_changed(&intel, &in_force) && events.send(tidings(&intel, &in_force)).await.is_err() {
+        if has_changed(&intel, in_force) && events.send(tidings(&intel, in_force)).await.is_err() {
             return Ok(());
         }
-        in_force = intel;
+        *in_force = intel;
         tokio::select! {
             _ = hangup.recv() => fetcher.hurry(),
-            _ = changes.recv() => while timeout(QUIET, changes.recv()).await.is_ok() {},
+            () = stillness.after(&mut changes) => {}
             named = configured.changed(), if others => others = named.is_ok(),
             () = events.closed() => return Ok(()),
-            came = fetcher.next(&in_force) => news = Some(came),
-            timer = wall_clock::until(next_end(&in_force)) => timer?,
+            came = fetcher.next(in_force) => news = Some(came),
+            timer = wall_clock::until(next_end(in_force)) => timer?,
         }
     }
 }
+
+/// What others say is read by many hands; where one drops it, the feed is broken, and no other.
+fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(work)).ok()
+}
+
+/// What is said where that happens.
+const GAVE_UP: &str = "its reader gave up, which is a fault of Tocsin's";
 
 /// The file of a feed that somebody else may change.
 fn watched(feed: &FeedSettings) -> Option<PathBuf> {
@@ -251,6 +287,30 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+
+    #[tokio::test]
+    async fn after_a_fault_the_feeds_are_watched_again() {
+        let (state, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let path = folder.path().join("list");
+        fs::write(&path, "192.0.2.1\n").unwrap();
+        let settings = FeedSettings {
+            path,
+            ..FeedSettings::default()
+        };
+        let feeds = Feeds::from([("list".to_owned(), settings)]);
+        let (_named, mut configured) = watch::channel(feeds);
+        let (events, mut told) = mpsc::channel(8);
+        let mut in_force = Arc::default();
+        // What was in force stays known to who begins anew.
+        let once = follow(&mut configured, state.path(), &mut in_force, &events);
+        assert!(tokio::time::timeout(Duration::from_millis(200), once).await.is_err());
+        assert_eq!(in_force.feeds[0].contents.list.len(), 1);
+        assert!(matches!(told.recv().await.unwrap()[0].kind, Kind::Intel(_)));
+        let again = follow(&mut configured, state.path(), &mut in_force, &events);
+        assert!(tokio::time::timeout(Duration::from_millis(200), again).await.is_err());
+        assert!(told.try_recv().is_err(), "nothing has changed");
+        assert_eq!(contained(|| panic!("on purpose")), None::<()>);
+    }
 
     #[test]
     fn the_last_good_file_stays_in_force_until_it_is_too_old() {

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::wall_clock;
+use super::{stillness::Stillness, wall_clock};
 use crate::{
     alert::redact::Redactor,
     config::{Config, layers::Problems},
@@ -32,8 +32,6 @@ use crate::{
     },
 };
 
-/// How long a folder must be still before it is read: an editor and a package manager write more than once.
-const QUIET: Duration = Duration::from_millis(300);
 /// How deep folders are read, so that a link to a folder above ends somewhere.
 const DEEPEST: usize = 8;
 
@@ -151,7 +149,7 @@ pub async fn watch(
 ) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let (notice, mut changes) = mpsc::channel(1);
-    let mut told = false;
+    let (mut told, mut stillness) = (false, Stillness::default());
     // Once nobody can name other folders, these stay.
     let mut others = true;
     loop {
@@ -177,7 +175,7 @@ pub async fn watch(
         told = loop {
             tokio::select! {
                 _ = hangup.recv() => break true,
-                _ = changes.recv() => break false,
+                () = stillness.after(&mut changes) => break false,
                 named = folders.changed(), if others => {
                     others = named.is_ok();
                     if others {
@@ -192,7 +190,6 @@ pub async fn watch(
                 return Ok(());
             }
         };
-        while !told && timeout(QUIET, changes.recv()).await.is_ok() {}
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tracing::warn;
 
-use super::{failure::Failure, fetch::fetch, remote::Outcome};
+use super::{GAVE_UP, contained, failure::Failure, fetch::fetch, remote::Outcome};
 use crate::intel::{
     Feed, Intel,
     settings::{FeedSettings, Feeds},
@@ -131,7 +131,8 @@ impl Fetcher {
         let (sender, state) = (self.done.0.clone(), self.state.clone());
         let (name, settings) = (name.to_owned(), remote.settings.clone());
         let fetch = move || {
-            let result = fetch(&name, &settings, &state, is_conditional);
+            let result = contained(|| fetch(&name, &settings, &state, is_conditional));
+            let result = result.unwrap_or_else(|| Err(Failure::Refused(GAVE_UP.to_owned())));
             // Nobody waits for it once the agent ends.
             let _ = sender.blocking_send(Done { name, number, result });
         };

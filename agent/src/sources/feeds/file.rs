@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::Seen;
+use super::{GAVE_UP, Seen, contained};
 use crate::intel::{Contents, Feed, Stamp, formats, settings::FeedSettings};
 
 /// How much of a file is read at a time; by so much its format must show.
@@ -61,7 +61,7 @@ pub(super) fn stamp(metadata: &Metadata) -> io::Result<Stamp> {
 
 /// Reads what a feed says, and logs what of it could not be read.
 pub(super) fn parse(name: &str, settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Arc<Contents>, String> {
-    let contents = formats::read(settings, input)?;
+    let contents = contained(|| formats::read(settings, input)).unwrap_or_else(|| Err(GAVE_UP.to_owned()))?;
     let (indicators, refused) = (contents.list.len(), contents.refused.count);
     info!(feed = name, indicators, refused, "feed read");
     for (line, reason) in &contents.refused.told {
