@@ -272,6 +272,7 @@ pub const FIELDS: &[Field] = &[
     field("destination.container.image", CONNECTION, "that container's image as it was asked for", |o| non_empty(&destination(o)?.image)),
     field("destination.container.labels", CONNECTION, "that container's labels, each as name=value", |o| labels(destination(o)?)),
     fact("threat.feed", REMOTE, "the threat feed that is surest of the other side's address, or of one that a name server gave; absent if none lists it", |o| text(&threat(o)?.feed)),
+    fact("threat.address", REMOTE, "the address that is listed: the other side's, or the one that a name server gave", |o| Some(EventValue::Str(Cow::Owned(threat(o)?.address.to_string())))),
     fact("threat.indicator", REMOTE, "what that feed lists: the address, or a network that holds it", |o| Some(EventValue::Str(Cow::Owned(indicator(threat(o)?.indicator))))),
     fact("threat.confidence", REMOTE, "how sure it is, from 0 to 100", |o| number(threat(o)?.confidence)),
     fact("threat.tags", REMOTE, "what else it says: families, campaigns, kinds of threat", |o| list(threat(o)?.tags.iter().map(|tag| &**tag))),

@@ -71,6 +71,8 @@ pub struct Stamp {
 pub struct Threat {
     /// The feed that is surest of it.
     pub feed: Arc<str>,
+    /// The address.
+    pub address: IpAddr,
     /// What that one lists: the address, or a network that holds it.
     pub indicator: IpNet,
     /// How sure it is, from 0 to 100.
@@ -97,6 +99,7 @@ impl Intel {
         let warninglist = warninglists.find(|feed| feed.contents.list.find(ip, at).is_some());
         Some(Threat {
             feed: Arc::clone(&feed.name),
+            address: ip.to_canonical(),
             indicator: found.indicator,
             confidence: found.confidence,
             tags: Arc::clone(found.tags),

@@ -4,7 +4,6 @@ use std::{
     fs,
     hash::{BuildHasher as _, BuildHasherDefault},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -15,7 +14,6 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::spawn_blocking,
-    time::timeout,
 };
 use tracing::{info, warn};
 

@@ -150,9 +150,6 @@ impl Columns {
 
     fn take(&self, row: &Row, reading: &mut Reading) {
         let field = |column: Option<usize>| column.and_then(|column| row.get(column)).unwrap_or_default().trim();
-        if self.kind.is_some() && !field(self.kind).starts_with("ip") {
-            return;
-        }
         if matches!(field(self.for_detection), "0" | "false" | "False") {
             return;
         }
@@ -164,6 +161,13 @@ impl Columns {
         let Some(indicator) = indicator else {
             return reading.refuse("no address is in it");
         };
+        // What it is called says whether it should be an address; names and digests are indicators, too.
+        let is_called_so = field(self.kind)
+            .get(..2)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("ip"));
+        if self.kind.is_some() && !is_called_so && network(indicator).is_none() {
+            return;
+        }
         let tags = self.tags.iter().flat_map(|column| field(Some(*column)).split(','));
         let tags = tags.map(str::trim).filter(|tag| !tag.is_empty() && *tag != "None");
         let own = Own {

@@ -110,7 +110,11 @@ fn bundles_of_stix() {
         {"type": "indicator", "pattern": "[network-traffic:dst_ref.value = '192.0.2.2']", "valid_until": "1969-01-01T00:00:00Z"},
         {"type": "indicator", "pattern": "[ipv4-addr:value = '192.0.2.3']", "revoked": true},
         {"type": "indicator", "pattern": "[ipv4-addr:value = '192.0.2.4' AND network-traffic:dst_port = 443]"},
+        {"type": "indicator", "pattern": "[ipv4-addr:value IN ('192.0.2.6','192.0.2.7/32')]"},
+        {"type": "indicator", "pattern": "[ipv4-addr:value = '192.0.2.8']", "valid_from": "9999-01-01T00:00:00Z"},
+        {"type": "indicator", "pattern": "[ipv4-addr:value LIKE '192.0.2.%']"},
         {"type": "indicator", "pattern": "[domain-name:value = 'example.org']"},
+        {"type": "indicator", "pattern": "[x:y = 'ipv4-addr:value']"},
         {"type": "indicator", "pattern": "[ipv4-addr:value = '300.0.0.1']"},
         {"type": "indicator", "pattern": 7},
         {"type": "ipv4-addr", "value": "192.0.2.5"}]}"#;
@@ -125,9 +129,14 @@ fn bundles_of_stix() {
             ("192.0.2.3", None),
             ("192.0.2.4", None),
             ("192.0.2.5", None),
+            ("192.0.2.6", Some("192.0.2.6 50 ")),
+            ("192.0.2.7", Some("192.0.2.7 50 ")),
+            ("192.0.2.8", None),
         ],
         &[
             (None, "more than an address"),
+            (None, "it is not valid yet"),
+            (None, "no comparison with an address"),
             (None, "\"300.0.0.1\" is no address"),
             (None, "an object of the bundle"),
         ],
@@ -197,6 +206,20 @@ fn tables_of_misp() {
     for format in [Format::Misp, Format::Csv] {
         check(format, &text, expected, &[(Some(8), "\"nowhere\" is no address")]);
     }
+}
+
+#[test]
+fn a_row_counts_whatever_its_kind_is_called() {
+    check(
+        Format::Csv,
+        "type,value\nIPv4,192.0.2.1\nCIDR,192.0.2.128/25\nNetwork,198.51.100.0/24\nIP,nowhere\nhostname,example.org\nä,x\n",
+        &[
+            ("192.0.2.1", Some("192.0.2.1 50 ")),
+            ("192.0.2.129", Some("192.0.2.128/25 50 ")),
+            ("198.51.100.7", Some("198.51.100.0/24 50 ")),
+        ],
+        &[(Some(5), "\"nowhere\" is no address")],
+    );
 }
 
 #[test]
