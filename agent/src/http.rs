@@ -1,20 +1,23 @@
 //! What the clients of HTTP have in common: receivers of alerts and servers of feeds are asked in the same way.
 
+mod proxy;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use hyper::{body::Body, header::HeaderValue};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
+    client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+use self::proxy::Route;
 use crate::config::secret::Secret;
 
 /// A client that keeps its connections.
-pub type Client<B> = legacy::Client<HttpsConnector<HttpConnector>, B>;
+pub type Client<B> = legacy::Client<HttpsConnector<Route>, B>;
 
 /// Who asks.
 pub const AGENT: &str = concat!("tocsin/", env!("CARGO_PKG_VERSION"));
@@ -22,13 +25,13 @@ pub const AGENT: &str = concat!("tocsin/", env!("CARGO_PKG_VERSION"));
 /// A connection is kept so long for the next request.
 const KEPT: Duration = Duration::from_secs(30);
 
-/// A client. Without `tls` nothing is encrypted. Must be used within one runtime.
+/// A client, which goes through the proxy that the environment names. Without `tls` nothing is encrypted. Must be used within one runtime.
 pub fn client<B: Body<Data: Send> + Send>(tls: Option<ClientConfig>) -> Result<Client<B>> {
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls.map_or_else(trusts_nobody, Ok)?)
         .https_or_http()
         .enable_http1()
-        .build();
+        .wrap_connector(Route::of_the_environment());
     let client = legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(KEPT)

@@ -262,8 +262,11 @@ pub(super) fn watcher(folders: &[PathBuf], notice: mpsc::Sender<()>) -> Result<R
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use jiff::SignedDuration;
     use tempfile::TempDir;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::{event::recorded::event_from_line, observed::Observed};

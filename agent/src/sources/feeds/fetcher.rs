@@ -44,6 +44,8 @@ struct Remote {
     running: Option<u64>,
     /// How often it failed in a row.
     failures: u32,
+    /// Somebody wants it fetched while a fetch goes on, which may have begun too early.
+    again: bool,
 }
 
 /// What came of a fetch.
@@ -83,6 +85,7 @@ impl Fetcher {
                 due: first(settings, find(in_force, name)),
                 running: None,
                 failures: 0,
+                again: false,
             });
             self.feeds.insert(name.clone(), remote);
         }
@@ -93,6 +96,7 @@ impl Fetcher {
         let now = Instant::now();
         for remote in self.feeds.values_mut() {
             remote.due = now;
+            remote.again = remote.running.is_some();
         }
     }
 
@@ -159,7 +163,8 @@ impl Fetcher {
                 rest(remote.failures, failure, every)
             }
         };
-        remote.due = Instant::now() + about(rest);
+        let again = std::mem::take(&mut remote.again);
+        remote.due = Instant::now() + if again { Duration::ZERO } else { about(rest) };
         let is_told = remote.failures >= TOLD;
         Some(News {
             name,
@@ -187,7 +192,10 @@ fn first(settings: &FeedSettings, feed: Option<&Feed>) -> Instant {
 
 fn rest(failures: u32, failure: &Failure, every: Duration) -> Duration {
     match failure {
-        Failure::Later(_) => REST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(every),
+        Failure::Busy(_, Some(after)) => (*after).clamp(REST.min(every), every),
+        Failure::Later(_) | Failure::Busy(_, None) => {
+            REST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(every)
+        }
         Failure::Refused(_) => every,
     }
 }
@@ -236,6 +244,9 @@ mod tests {
             .into();
         assert_eq!(rests, [2, 4, 8, 2048, 3600, 3600]);
         assert_eq!(rest(1, &Failure::Refused(String::new()), hour), hour);
+        let busy = |seconds| Failure::Busy(String::new(), Some(Duration::from_secs(seconds)));
+        let rests = [0, 90, u64::MAX].map(|seconds| rest(1, &busy(seconds), hour).as_secs());
+        assert_eq!(rests, [2, 90, 3600]);
         for _ in 0..100 {
             assert!((45..=75).contains(&about(Duration::from_mins(1)).as_secs()));
         }
@@ -272,6 +283,11 @@ mod tests {
         assert_eq!(told, [false, false, true, true]);
         fetcher.configure(&settings, &Intel::default());
         assert_eq!(fetcher.feeds["c2"].failures, 4, "the same settings");
+
+        fetcher.start("c2", &Intel::default());
+        fetcher.hurry();
+        fetcher.next(&Intel::default()).await;
+        assert!(until_due(&fetcher).is_zero(), "it was wished meanwhile");
 
         fetcher.start("c2", &Intel::default());
         settings.get_mut("c2").unwrap().confidence = 90;

@@ -1,6 +1,6 @@
 //! How a server of feeds is asked: with what authorises, along redirects.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -8,8 +8,9 @@ use http_body_util::Empty;
 use hyper::{
     Request, Response, StatusCode, Uri,
     body::{Bytes, Incoming},
-    header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT},
+    header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT},
 };
+use jiff::{Timestamp, fmt::rfc2822};
 use tokio::time::timeout;
 use url::Url;
 
@@ -26,6 +27,15 @@ use crate::{
 
 /// So many redirects are followed.
 const REDIRECTS: usize = 5;
+
+/// What redirects. Other answers have a place in them, too, that is none to go to, such as that nothing has changed.
+const REDIRECTIONS: [StatusCode; 5] = [
+    StatusCode::MOVED_PERMANENTLY,
+    StatusCode::FOUND,
+    StatusCode::SEE_OTHER,
+    StatusCode::TEMPORARY_REDIRECT,
+    StatusCode::PERMANENT_REDIRECT,
+];
 
 /// Asks one server for one feed.
 pub(super) struct Requests {
@@ -68,7 +78,7 @@ impl Requests {
             let answer = answer.await.map_err(|_| silent())?;
             let answer = answer.map_err(|error| Failure::Later(http::innermost(error).to_string()))?;
             let to = answer.headers().get(LOCATION);
-            let Some(to) = to.filter(|_| answer.status().is_redirection()) else {
+            let Some(to) = to.filter(|_| REDIRECTIONS.contains(&answer.status())) else {
                 return Ok(answer);
             };
             url = redirected(&url, to).ok_or_else(|| {
@@ -152,10 +162,27 @@ pub(super) fn good(answer: Response<Incoming>) -> Result<Response<Incoming>, Fai
     let reason = format!("the answer is {status}");
     match status {
         StatusCode::OK => Ok(answer),
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            let after = header_text(answer.headers(), RETRY_AFTER);
+            Err(Failure::Busy(
+                reason,
+                after.and_then(|text| retry_after(text, Timestamp::now())),
+            ))
+        }
         StatusCode::REQUEST_TIMEOUT => Err(Failure::Later(reason)),
         status if status.is_server_error() => Err(Failure::Later(reason)),
         _ => Err(Failure::Refused(reason)),
     }
+}
+
+/// How long a server asks to be left alone: for so many seconds, or until a moment.
+fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    let seconds = text.parse().map(Duration::from_secs).ok();
+    seconds.or_else(|| {
+        let until = rfc2822::parse(text).ok()?.timestamp().duration_since(now);
+        Duration::try_from(until).ok()
+    })
 }
 
 /// The header as text.
@@ -186,6 +213,21 @@ mod tests {
         ] {
             let found = redirected(&from.parse().unwrap(), &HeaderValue::from_static(to));
             assert_eq!(found.as_ref().map(Url::as_str), expected, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn a_server_says_in_two_ways_how_long_it_wants_to_be_left_alone() {
+        let now = "2026-11-29T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("120", Some(120)),
+            (" 0", Some(0)),
+            ("Sun, 29 Nov 2026 12:01:00 GMT", Some(60)),
+            ("Sun, 29 Nov 2026 11:00:00 GMT", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(retry_after(text, now), expected.map(Duration::from_secs), "{text}");
         }
     }
 

@@ -115,7 +115,17 @@ fn what_is_no_whole_answer_is_said_and_not_taken() {
         stage.fail(),
         Failure::Later("the answer is 500 Internal Server Error".into())
     );
-    for status in [204, 304, 403, 404, 429] {
+    for (status, header, expected) in [(429, "120", Some(120)), (503, "soon", None)] {
+        stage
+            .server
+            .answers(move |_| Reply::new(status, "").header("Retry-After", header));
+        let after = expected.map(Duration::from_secs);
+        assert!(
+            matches!(stage.fail(), Failure::Busy(_, found) if found == after),
+            "{status}"
+        );
+    }
+    for status in [204, 304, 403, 404] {
         stage.server.answers(move |_| Reply::new(status, ""));
         assert!(matches!(stage.fail(), Failure::Refused(reason) if reason.contains(&status.to_string())));
     }
