@@ -15,6 +15,7 @@ use std::{
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use url::{Host, Url};
 
 use super::{
     Contents,
@@ -170,13 +171,25 @@ fn document(input: &mut dyn BufRead) -> Result<Vec<u8>, String> {
     Ok(document)
 }
 
-/// An address, a network, or an address with a port.
+/// An address, a network, an address with a port, or that of a page whose server is named by its address.
 fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
     let address = text.parse::<IpAddr>().map(IpNet::from);
     let network = || text.parse::<IpNet>().map(|network| network.trunc());
     let endpoint = || text.parse::<SocketAddr>().map(|endpoint| endpoint.ip().into());
-    address.or_else(|_| network()).or_else(|_| endpoint()).ok()
+    let known = address.or_else(|_| network()).or_else(|_| endpoint()).ok();
+    known.or_else(|| of_page(text))
+}
+
+fn of_page(text: &str) -> Option<IpNet> {
+    if !text.contains("://") {
+        return None;
+    }
+    match Url::parse(text).ok()?.host()? {
+        Host::Ipv4(ip) => Some(IpAddr::from(ip).into()),
+        Host::Ipv6(ip) => Some(IpAddr::from(ip).into()),
+        Host::Domain(_) => None,
+    }
 }
 
 #[cfg(test)]

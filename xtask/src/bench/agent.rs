@@ -33,7 +33,7 @@ pub(super) struct Cpu {
 }
 
 impl Agent {
-    /// Starts the agent by `command` with the rules in the folder `rules`, and waits for the alert that `probe` raises.
+    /// Starts the agent by `command` (`tocsin run …`) with the rules in the folder `rules`, and waits for the alert that `probe` raises.
     pub(super) fn start(
         mut command: Command,
         rules: &Path,
@@ -44,7 +44,7 @@ impl Agent {
         let messages = File::create(folder.join("messages"))?;
         let began = Instant::now();
         command
-            .args(["run", "--format", "ocsf", "--dedup", "0", "--rules-dir"])
+            .args(["--format", "ocsf", "--dedup", "0", "--rules-dir"])
             .arg(rules);
         command
             .stdin(Stdio::null())
@@ -147,11 +147,20 @@ impl Agent {
 
     /// The most memory that was ever resident, in MiB.
     pub(super) fn peak_rss(&self) -> Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that is resident now, in MiB.
+    pub(super) fn rss(&self) -> Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, kind: &str) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .context("the agent has no VmHWM")?;
+            .find_map(|line| line.strip_prefix(kind))
+            .with_context(|| format!("the agent has no {kind}"))?;
         let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib / 1024.0)
     }

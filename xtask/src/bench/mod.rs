@@ -1,6 +1,7 @@
 //! `bench`: what the agent costs this machine, by the figures that `docs/performance.md` keeps.
 
 mod agent;
+mod feeds;
 mod kernel;
 mod requests;
 mod rules;
@@ -76,6 +77,7 @@ pub(crate) fn bench(workspace: &Workspace, quick: bool, agent: Option<PathBuf>) 
     bench.latency()?;
     bench.quiet_costs()?;
     bench.requests()?;
+    bench.feeds()?;
     bench.scans()?;
     // Where SigmaHQ's are not at hand, the built-in rules are measured anyway.
     bench.rule_costs(workspace.corpus("sigmahq/rules/linux").as_deref())
@@ -215,11 +217,27 @@ impl Bench {
         alerting: bool,
         measure: impl FnOnce(&Agent) -> Result<T>,
     ) -> Result<T> {
+        let mut command = self.command();
+        command.env("TOCSIN_WIRE_OF", connections);
+        self.with_agent_by(command, alerting, measure)
+    }
+
+    /// How the agent is started.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.agent);
+        command.arg("run");
+        command
+    }
+
+    fn with_agent_by<T>(
+        &self,
+        command: Command,
+        alerting: bool,
+        measure: impl FnOnce(&Agent) -> Result<T>,
+    ) -> Result<T> {
         let folder = tempfile::tempdir()?;
         let rules = folder.path().join("rules");
         rules::write(&rules, RULES, alerting)?;
-        let mut command = Command::new(&self.agent);
-        command.env("TOCSIN_WIRE_OF", connections);
         let probe = || probe(&self.tick);
         measure(&Agent::start(command, &rules, folder.path(), probe)?)
     }

@@ -24,14 +24,18 @@ const INDICATOR: &[&str] = &[
     "ioc",
     "indicator",
     "value",
+    "url",
 ];
 /// Of the one that says what kind of indicator it is.
 const KIND: &[&str] = &["ioc_type", "indicator_type", "type"];
 const CONFIDENCE: &[&str] = &["confidence_level", "confidence"];
+/// Of the one that says until when it counts.
+const EXPIRES: &[&str] = &["valid_until", "expires", "expiration", "expiry"];
 /// Of those that say more of it.
 const TAGS: &[&str] = &[
     "malware",
     "malware_printable",
+    "threat",
     "threat_type",
     "tags",
     "attribute_tag",
@@ -49,6 +53,7 @@ struct Columns {
     indicator: Option<usize>,
     kind: Option<usize>,
     confidence: Option<usize>,
+    expires: Option<usize>,
     for_detection: Option<usize>,
     tags: Vec<usize>,
 }
@@ -143,6 +148,7 @@ impl Columns {
             indicator: Some(at(INDICATOR)?),
             kind: at(KIND),
             confidence: at(CONFIDENCE),
+            expires: at(EXPIRES),
             for_detection: at(FOR_DETECTION),
             tags: tags.map(|(column, _)| column).collect(),
         })
@@ -165,14 +171,15 @@ impl Columns {
         let is_called_so = field(self.kind)
             .get(..2)
             .is_some_and(|kind| kind.eq_ignore_ascii_case("ip"));
-        if self.kind.is_some() && !is_called_so && network(indicator).is_none() {
+        let may_be_none = (self.kind.is_some() && !is_called_so) || indicator.contains("://");
+        if may_be_none && network(indicator).is_none() {
             return;
         }
         let tags = self.tags.iter().flat_map(|column| field(Some(*column)).split(','));
         let tags = tags.map(str::trim).filter(|tag| !tag.is_empty() && *tag != "None");
         let own = Own {
             confidence: field(self.confidence).parse().ok().filter(|sure| *sure <= 100),
-            expires: None,
+            expires: field(self.expires).parse().ok(),
             tags: &tags.map(str::to_owned).collect::<Vec<_>>(),
         };
         reading.add(indicator, &own);

@@ -223,6 +223,32 @@ fn a_row_counts_whatever_its_kind_is_called() {
 }
 
 #[test]
+fn pages_of_servers_without_a_name_and_what_ends() {
+    let text = "# id,dateadded,url,url_status,threat,tags,valid_until\n\
+        \"1\",\"2026-11-29 00:00:00\",\"http://192.0.2.1:8080/bin.sh\",\"online\",\"malware_download\",\"elf,mirai\",\"\"\n\
+        \"2\",\"2026-11-29 00:00:00\",\"https://[2001:db8::1]/x\",\"online\",\"malware_download\",\"None\",\"9999-01-01T00:00:00Z\"\n\
+        \"3\",\"2026-11-29 00:00:00\",\"https://example.org/192.0.2.2\",\"online\",\"malware_download\",\"\",\"\"\n\
+        \"4\",\"2026-11-29 00:00:00\",\"http://192.0.2.3/\",\"online\",\"malware_download\",\"\",\"1970-01-01T00:00:00Z\"\n";
+    check(
+        Format::Csv,
+        text,
+        &[
+            ("192.0.2.1", Some("192.0.2.1 50 malware_download,elf,mirai")),
+            ("2001:db8::1", Some("2001:db8::1 50 malware_download")),
+            ("192.0.2.2", None),
+            ("192.0.2.3", None),
+        ],
+        &[],
+    );
+    check(
+        Format::Plain,
+        "http://192.0.2.1/x\n",
+        &[("192.0.2.1", Some("192.0.2.1 50 "))],
+        &[],
+    );
+}
+
+#[test]
 fn a_quotation_mark_without_another_costs_some_lines_and_no_more() {
     let rows: Vec<_> = (1..=20).map(|last| format!("192.0.2.{last},x")).collect();
     let rows = rows.join("\n");
