@@ -157,7 +157,7 @@ fn who_connects_with_what_a_feed_lists_is_told() {
         ("203.0.113.13", "high", "stix"),
         ("203.0.113.14", "high", "misp"),
         ("203.0.113.15", "high", "kunai"),
-        ("203.0.113.16", "low", "doubtful"),
+        ("203.0.113.16", "outbound-low", "doubtful"),
         // The first that came in; the others at that port are counted with it.
         ("203.0.113.13", "low", "stix"),
         ("203.0.113.13", "dns-medium", "stix"),
