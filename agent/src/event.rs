@@ -157,6 +157,20 @@ pub enum LogSource {
     Health,
 }
 
+impl Event {
+    /// Adds to a connection's opening what the connection has said, and nothing of who says it.
+    pub fn hear(&mut self, later: Self) {
+        if let (Kind::Connection(opening), Kind::Connection(spoken)) = (&mut self.kind, later.kind) {
+            opening.said = spoken.said;
+            opening.source = opening.source.or(spoken.source);
+        }
+        if let (Some(given), Some(mut heard)) = (&mut self.given, later.given) {
+            heard.append(given);
+            *given = heard;
+        }
+    }
+}
+
 impl LogSource {
     /// Every family, in the order of the table in DESIGN.md.
     pub const ALL: [Self; 11] = [

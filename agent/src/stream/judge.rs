@@ -62,8 +62,11 @@ impl Judge {
     }
 
     /// Judges an event. Gives back what its rules want to be remembered.
-    pub fn judge(&mut self, mut observed: Observed) -> Lessons {
-        self.recall_opened(&mut observed);
+    pub fn judge(&mut self, observed: Observed) -> Lessons {
+        for alerts in self.opened.overdue_at(observed.event.time) {
+            self.send(alerts);
+        }
+        let mut observed = self.recall_opened(observed);
         let matches = self.rules.judge(&mut observed);
         if matches.is_empty() {
             return Lessons::default();
@@ -90,7 +93,7 @@ impl Judge {
         match opened {
             Some((socket, rules)) => {
                 let judged = Judged { rules, alerts };
-                for others in self.opened.hold(socket, judged, Instant::now()) {
+                for others in self.opened.hold(socket, judged, observed.event.time, Instant::now()) {
                     self.send(others);
                 }
             }
@@ -100,15 +103,22 @@ impl Judge {
     }
 
     /// Of a connection that has spoken: the rules that matched it before are not to match it once more, but for those
-    /// whose alerts have waited for this.
-    fn recall_opened(&mut self, observed: &mut Observed) {
+    /// whose alerts have waited for this. Those were raised by the event of its opening, so that event is judged, with
+    /// what is said now: who opened it may run another program by now, or none.
+    fn recall_opened(&mut self, mut observed: Observed) -> Observed {
         if let Kind::Connection(connection) = &observed.event.kind
             && connection.said.is_some()
         {
             let Judged { rules, alerts } = self.opened.take(connection.socket);
+            if let Some(alert) = alerts.first() {
+                let mut opening = Observed::clone(&alert.observed);
+                opening.event.hear(observed.event);
+                observed = opening;
+            }
             observed.facts.judged_before = rules;
             observed.facts.rejudged = alerts.iter().map(|alert| alert.rule.id).collect();
         }
+        observed
     }
 
     /// Lets the alerts of one event go out.

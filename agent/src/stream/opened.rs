@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use lru::LruCache;
 use uuid::Uuid;
 
@@ -25,8 +26,17 @@ const PATIENCE: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Opened {
     judged: LruCache<u64, Judged>,
-    /// Those whose alerts wait, the oldest first; also some that have spoken.
-    waiting: VecDeque<(Instant, u64)>,
+    /// Those whose alerts wait, the oldest first.
+    waiting: VecDeque<Waiting>,
+}
+
+/// A connection whose alerts wait. How long is a matter of the events' own time, so that a recorded stream gives the same
+/// alerts again; the clock only ends it where no event comes.
+#[derive(Debug)]
+struct Waiting {
+    socket: u64,
+    until: Timestamp,
+    deadline: Instant,
 }
 
 /// What came of a connection when it was opened.
@@ -51,14 +61,20 @@ impl Default for Opened {
 }
 
 impl Opened {
-    /// Remembers what came of a connection that may yet speak. Gives the alerts of others that go out in its place.
-    pub(super) fn hold(&mut self, socket: u64, judged: Judged, now: Instant) -> Vec<Alerts> {
+    /// Remembers what came of a connection that was opened at that time and may yet speak. Gives the alerts of others that
+    /// go out in its place.
+    pub(super) fn hold(&mut self, socket: u64, judged: Judged, opened: Timestamp, now: Instant) -> Vec<Alerts> {
+        // The same socket may have connected once more.
+        self.stop_waiting(socket);
         let waits = !judged.alerts.is_empty();
-        // One too many, or the same socket, which has connected once more.
         let former = self.judged.push(socket, judged);
         let mut out: Vec<_> = former.into_iter().map(|(_, former)| former.alerts).collect();
         if waits {
-            self.waiting.push_back((now + PATIENCE, socket));
+            self.waiting.push_back(Waiting {
+                socket,
+                until: opened.saturating_add(PATIENCE).unwrap_or(opened),
+                deadline: now + PATIENCE,
+            });
             if self.waiting.len() > WAITING {
                 out.extend(self.let_go_oldest());
             }
@@ -68,36 +84,48 @@ impl Opened {
 
     /// What came of a connection that now has spoken.
     pub(super) fn take(&mut self, socket: u64) -> Judged {
+        self.stop_waiting(socket);
         self.judged.pop(&socket).unwrap_or_default()
     }
 
-    /// The alerts that have waited long enough.
+    /// The alerts that have waited long enough when something happens at that time.
+    pub(super) fn overdue_at(&mut self, time: Timestamp) -> Vec<Alerts> {
+        self.let_go_while(|oldest| oldest.until < time)
+    }
+
+    /// The alerts that have waited long enough by the clock.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<Alerts> {
-        let mut out = Vec::new();
-        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
-            out.extend(self.let_go_oldest());
-        }
-        out
+        self.let_go_while(|oldest| oldest.deadline <= now)
     }
 
     /// Every alert that waits.
     pub(super) fn finish(&mut self) -> Vec<Alerts> {
+        self.let_go_while(|_| true)
+    }
+
+    /// When [`Self::overdue`] may next have something.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|oldest| oldest.deadline)
+    }
+
+    fn let_go_while(&mut self, is_due: impl Fn(&Waiting) -> bool) -> Vec<Alerts> {
         let mut out = Vec::new();
-        while !self.waiting.is_empty() {
+        while self.waiting.front().is_some_and(&is_due) {
             out.extend(self.let_go_oldest());
         }
         out
     }
 
-    /// When [`Self::overdue`] may next have something.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|(deadline, _)| *deadline)
+    fn let_go_oldest(&mut self) -> Option<Alerts> {
+        let Waiting { socket, .. } = self.waiting.pop_front()?;
+        // The table of connections may have forgotten it, and has then given its alerts.
+        Some(std::mem::take(&mut self.judged.peek_mut(&socket)?.alerts))
     }
 
-    /// `None` where the oldest one has spoken.
-    fn let_go_oldest(&mut self) -> Option<Alerts> {
-        let (_, socket) = self.waiting.pop_front()?;
-        Some(std::mem::take(&mut self.judged.peek_mut(&socket)?.alerts))
+    fn stop_waiting(&mut self, socket: u64) {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.socket == socket) {
+            self.waiting.remove(at);
+        }
     }
 }
 
@@ -105,6 +133,8 @@ impl Opened {
 mod tests {
     use super::*;
     use crate::alert::samples;
+
+    const EPOCH: Timestamp = Timestamp::UNIX_EPOCH;
 
     fn judged(alerts: usize) -> Judged {
         Judged {
@@ -117,9 +147,9 @@ mod tests {
     fn alerts_wait_for_what_is_said_or_for_their_time() {
         let (mut opened, start) = (Opened::default(), Instant::now());
         for socket in [1, 2] {
-            assert!(opened.hold(socket, judged(2), start).is_empty());
+            assert!(opened.hold(socket, judged(2), EPOCH, start).is_empty());
         }
-        assert!(opened.hold(3, judged(0), start).is_empty());
+        assert!(opened.hold(3, judged(0), EPOCH, start).is_empty());
         assert_eq!(opened.next_deadline(), Some(start + PATIENCE));
         let first = opened.take(1);
         assert_eq!((first.rules.len(), first.alerts.len()), (1, 2));
@@ -137,13 +167,33 @@ mod tests {
     }
 
     #[test]
+    fn time_comes_with_the_events() {
+        let (mut opened, start) = (Opened::default(), Instant::now());
+        let after = EPOCH + PATIENCE;
+        opened.hold(1, judged(1), EPOCH, start);
+        assert!(opened.overdue_at(after).is_empty());
+        assert_eq!(opened.overdue_at(after + Duration::from_nanos(1)).concat().len(), 1);
+    }
+
+    #[test]
+    fn those_that_have_spoken_take_no_place_from_others() {
+        let (mut opened, start) = (Opened::default(), Instant::now());
+        opened.hold(u64::MAX, judged(1), EPOCH, start);
+        for socket in 0..1_000 {
+            assert!(opened.hold(socket, judged(1), EPOCH, start).is_empty());
+            opened.take(socket);
+        }
+        assert_eq!(opened.take(u64::MAX).alerts.len(), 1);
+    }
+
+    #[test]
     fn no_alert_is_lost() {
         let (mut opened, start) = (Opened::default(), Instant::now());
         let mut out = 0;
         for socket in 0..10_000 {
             // Some sockets connect once more, some are silent.
-            out += opened.hold(socket / 2, judged(1), start).concat().len();
-            out += opened.hold(20_000 + socket, judged(0), start).concat().len();
+            out += opened.hold(socket / 2, judged(1), EPOCH, start).concat().len();
+            out += opened.hold(20_000 + socket, judged(0), EPOCH, start).concat().len();
         }
         assert!(opened.waiting.len() <= WAITING && opened.judged.len() <= CONNECTIONS.get());
         out += opened.finish().concat().len();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{Last, Stream, entrance::Entrance, judge::Judge};
@@ -120,6 +120,15 @@ detection:
     condition: server
 level: high
 ---
+title: By that program
+name: program
+id: 55555555-5555-4555-8555-555555555555
+logsource: {product: linux, category: network_connection}
+detection:
+    program: {Image: /tmp/evil}
+    condition: program
+level: high
+---
 title: Trusted
 logsource: {product: linux, category: network_connection}
 filter:
@@ -131,6 +140,18 @@ filter:
 /// The titles of the alerts that these connections raise, each by its number, and the server that it asks for once it has
 /// spoken.
 fn check_connections(connections: &[(u64, Option<&str>)], expected: &[&str]) {
+    let events = connections.iter().map(|(number, server)| {
+        let mut event = json!({"time": 1, "connection.id": number});
+        if let Some(server) = server {
+            event["tls.sni"] = (*server).into();
+        }
+        event
+    });
+    assert_eq!(titles_of_connections(events), expected, "{connections:?}");
+}
+
+/// The titles of the alerts that these events of connections raise, as they go out.
+fn titles_of_connections(events: impl Iterator<Item = Value>) -> Vec<String> {
     let file = RuleFile {
         path: "rules.yml".into(),
         text: CONNECTIONS.into(),
@@ -142,12 +163,10 @@ fn check_connections(connections: &[(u64, Option<&str>)], expected: &[&str]) {
     let mut reader = log.reader(Wanted::ALL);
     let judge = Judge::new(rules, SignedDuration::ZERO, Arc::clone(&log), Level::Low, None);
     let mut stream = Stream::new(Entrance::new(None), Last::Judge(Box::new(judge)));
-    for (number, server) in connections {
-        let mut event = json!({"time": 1, "category": "network_connection", "connection.id": number,
-            "DestinationIp": "192.0.2.1", "DestinationPort": 443});
-        if let Some(server) = server {
-            event["tls.sni"] = (*server).into();
-        }
+    for mut event in events {
+        event["category"] = "network_connection".into();
+        event["DestinationIp"] = "192.0.2.1".into();
+        event["DestinationPort"] = 443.into();
         stream.carry(vec![event_from_line(&event.to_string()).unwrap()]);
     }
     stream.finish();
@@ -155,8 +174,37 @@ fn check_connections(connections: &[(u64, Option<&str>)], expected: &[&str]) {
     let alerts: Vec<_> = std::iter::from_fn(|| reader.read(100))
         .flat_map(|batch| batch.alerts)
         .collect();
-    let titles: Vec<_> = alerts.iter().map(|alert| &*alert.rule.title).collect();
-    assert_eq!(titles, expected, "{connections:?}");
+    alerts.iter().map(|alert| alert.rule.title.to_string()).collect()
+}
+
+#[test]
+fn an_alert_stands_though_another_program_speaks() {
+    let opened = json!({"time": 1, "connection.id": 7, "Image": "/tmp/evil", "ProcessId": 10});
+    for spoken in [
+        json!({"time": 1, "connection.id": 7, "tls.sni": "example.com", "Image": "/bin/busybox", "ProcessId": 10}),
+        json!({"time": 1, "connection.id": 7, "tls.sni": "example.com"}),
+    ] {
+        let titles = titles_of_connections([opened.clone(), spoken].into_iter());
+        assert_eq!(titles, ["By that program", "To that port"]);
+    }
+    // An exception still has its say, of that rule alone.
+    let spoken = json!({"time": 1, "connection.id": 7, "tls.sni": "trusted.example", "Image": "/bin/busybox"});
+    assert_eq!(titles_of_connections([opened, spoken].into_iter()), ["By that program"]);
+}
+
+#[test]
+fn what_a_connection_says_too_late_comes_after_its_alert_by_the_events_own_time() {
+    let opened = |number| json!({"time": "2026-01-01T00:00:00Z", "connection.id": number});
+    let spoken = |time, server| json!({"time": time, "connection.id": 7, "tls.sni": server});
+    let in_time = spoken("2026-01-01T00:00:00.2Z", "example.org");
+    let both = titles_of_connections([opened(7), opened(8), in_time].into_iter());
+    assert_eq!(both, ["To that server", "To that port", "To that port"]);
+    for server in ["example.org", "trusted.example"] {
+        let late = spoken("2026-01-01T00:00:02Z", server);
+        let titles = titles_of_connections([opened(7), opened(8), late].into_iter());
+        assert_eq!(titles[..2], ["To that port", "To that port"], "{server}");
+        assert_eq!(titles.len() > 2, server == "example.org", "{server}");
+    }
 }
 
 #[test]
