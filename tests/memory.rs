@@ -50,8 +50,8 @@ fn of_memory(alerts: &[Value]) -> impl Iterator<Item = &Value> {
 
 /// Writes a library into memory alone, and loads it from there.
 const LOADED_FROM_MEMORY: &str = r#"
-import _ctypes, ctypes, os, time
-memory = os.memfd_create("quiet")
+import _ctypes, ctypes, os, sys, time
+memory = os.memfd_create(sys.argv[1])
 os.write(memory, open(_ctypes.__file__, "rb").read())
 ctypes.CDLL(f"/proc/self/fd/{memory}")
 os.close(memory)
@@ -105,10 +105,17 @@ fn what_an_intruder_leaves_in_memory_is_found() {
     host.run("cp /usr/bin/sleep /opt/victim; cp /usr/bin/sleep /opt/unhurt");
     host.run("/opt/unhurt 1000 & /opt/victim 1000 & sleep 0.2; python3 /srv/writer.py $!");
     // None of them links the library of regular expressions, whose compiler would be an explanation.
-    for name in ["loaded", "mapped", "shellcode"] {
-        host.run(&format!(
-            "cp /usr/bin/python3.11 /opt/{name}; /opt/{name} /srv/{name}.py & sleep 1"
-        ));
+    for name in ["loaded", "posing", "mapped", "shellcode"] {
+        host.run(&format!("cp /usr/bin/python3.11 /opt/{name}"));
+    }
+    for command in [
+        "loaded /srv/loaded.py quiet",
+        // The library that loads libraries makes code in a file in memory of this name.
+        "posing /srv/loaded.py libffi",
+        "mapped /srv/mapped.py",
+        "shellcode /srv/shellcode.py",
+    ] {
+        host.run(&format!("/opt/{command} & sleep 1"));
     }
     host.run("cp /usr/lib/x86_64-linux-gnu/libz.so.1 /dev/shm/.x.so");
     host.run("LD_PRELOAD=/dev/shm/.x.so sleep 1000 2>/dev/null & sleep 0.2");
@@ -131,9 +138,12 @@ fn what_an_intruder_leaves_in_memory_is_found() {
     });
 
     let alerts = scan_memory(&mut Tocsin::command(), &["--docker-socket", &dockerd.socket()]);
-    let expected: [(&str, &str, &dyn Fn(&Value) -> bool); 6] = [
+    let expected: [(&str, &str, &dyn Fn(&Value) -> bool); 7] = [
         ("injected-code-high", "a library from memory", &|alert| {
             exe(alert) == "/opt/loaded" && fact(alert, "memory.path") == "memfd:quiet"
+        }),
+        ("injected-code-high", "one under a runtime's name", &|alert| {
+            exe(alert) == "/opt/posing" && fact(alert, "memory.path") == "memfd:libffi"
         }),
         ("injected-code-high", "one that was mapped by hand", &|alert| {
             exe(alert) == "/opt/mapped" && fact(alert, "memory.mapping") == "anonymous"
