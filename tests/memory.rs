@@ -170,6 +170,13 @@ fn what_an_intruder_leaves_in_memory_is_found() {
     }
     let unhurt = of_memory(&alerts).find(|alert| exe(alert) == "/opt/unhurt");
     assert!(unhurt.is_none(), "{all:#?}");
+    // To search signatures takes as much as it may, and costs the others nothing.
+    let mut little = Tocsin::command();
+    little.env("TOCSIN_MEMORY_TOTAL", "1 MiB");
+    let of_little = scan_memory(&mut little, &["--docker-socket", &dockerd.socket()]);
+    for program in ["/opt/mapped", "/opt/victim"] {
+        assert!(of_memory(&of_little).any(|alert| exe(alert) == program), "{program}");
+    }
     // Whether Python brings such a compiler along is its packager's choice.
     let shell_code =
         of_memory(&alerts).any(|alert| exe(alert) == "/opt/shellcode" && rule(alert) == "injected-code-medium");

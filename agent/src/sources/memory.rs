@@ -14,12 +14,13 @@ mod held;
 mod hidden;
 pub mod signatures;
 
-use std::{fmt, io, os::linux::fs::MetadataExt as _, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use procfs::process::{Process, all_processes};
 use rustc_hash::FxHashMap;
+use rustix::fs::makedev;
 use tracing::debug;
 
 use self::{
@@ -28,7 +29,10 @@ use self::{
     preload::Roots,
     signatures::Signatures,
 };
-use crate::event::{Backing, Event, FindingKind, Kind, MemoryFinding, ProcessKey};
+use crate::{
+    event::{Backing, Event, FindingKind, Kind, MemoryFinding, ProcessKey},
+    sources::looks::inside::known_of_executable,
+};
 
 /// The flag of a personality by which all that is readable is executable.
 const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
@@ -54,6 +58,12 @@ pub struct Looked {
     pub processes: usize,
     /// Processes that may not be looked at.
     pub refused: usize,
+    /// Processes that run another program than they were known to run.
+    pub changed: usize,
+    /// Processes of whose code something was not compared: it was too much, or its file system may not answer.
+    pub uncompared: usize,
+    /// Processes that were not searched to the end, since it took too long.
+    pub unsearched: usize,
     /// Bytes that were read.
     pub read: u64,
     /// Bytes that were left out, since it would have been too much.
@@ -70,6 +80,9 @@ impl fmt::Display for Looked {
             events,
             processes,
             refused,
+            changed,
+            uncompared,
+            unsearched,
             read,
             left_out,
             swapped,
@@ -77,12 +90,21 @@ impl fmt::Display for Looked {
         write!(
             out,
             "memory of {processes} processes: {} MiB read, {} MiB left out (limits), {} MiB swapped out, {refused} \
-             processes not readable, {} facts to judge",
+             processes not readable, ",
             read / MIB,
             left_out.div_ceil(MIB),
             swapped.div_ceil(MIB),
-            events.len()
-        )
+        )?;
+        for (count, what) in [
+            (changed, "became another program"),
+            (uncompared, "not compared in full"),
+            (unsearched, "not searched in full"),
+        ] {
+            if *count != 0 {
+                write!(out, "{count} {what}, ")?;
+            }
+        }
+        write!(out, "{} facts to judge", events.len())
     }
 }
 
@@ -106,13 +128,37 @@ pub fn look(only: Option<u32>, standing: &Standing, limits: Limits, signatures: 
         Some(pid) => vec![Process::new(pid.cast_signed()).with_context(|| format!("no process {pid}"))?],
         None => all_processes()?.flatten().collect(),
     };
-    let itself = identity(&Process::myself()?)?;
+    let mut seen = Vec::with_capacity(entries.len());
     for entry in &entries {
-        match look_at(entry, itself, standing, limits, signatures, &mut roots, &mut looked) {
-            Ok(()) => {}
+        let facts = |target: &mut Target<'_>| find_facts(target, &mut roots);
+        match visit(entry, standing, limits, &mut looked, facts) {
+            Ok(Some(is_whole)) => {
+                looked.processes += 1;
+                looked.uncompared += usize::from(!is_whole);
+                seen.push(entry);
+            }
+            Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => looked.refused += 1,
             Err(error) => debug!(pid = entry.pid, %error, "a process was gone before it could be looked at"),
         }
+    }
+    // Only then: to search takes as much as it may, and what costs little is looked for in all of them.
+    let itself = identity(&Process::myself()?)?;
+    for entry in seen {
+        // An agent holds the rules, and so all that they look for.
+        if identity(entry).is_ok_and(|program| program == itself) {
+            continue;
+        }
+        let mut is_whole = true;
+        let search = |target: &mut Target<'_>| {
+            let found;
+            (found, is_whole) = signatures.find(target);
+            found.into_iter().map(FindingKind::Signature).collect()
+        };
+        if let Err(error) = visit(entry, standing, limits, &mut looked, search) {
+            debug!(pid = entry.pid, %error, "a process was gone before it could be searched");
+        }
+        looked.unsearched += usize::from(!is_whole);
     }
     looked.events.extend(roots.findings().map(event));
     if only.is_none() {
@@ -127,24 +173,26 @@ pub fn look(only: Option<u32>, standing: &Standing, limits: Limits, signatures: 
     Ok(looked)
 }
 
-fn look_at(
+/// Has somebody look at a process, if it still is what it is known to be; whether all was read that was asked for. What is
+/// found and what it cost is noted.
+fn visit(
     entry: &Process,
-    itself: (u64, u64),
     standing: &Standing,
     limits: Limits,
-    signatures: &Signatures,
-    roots: &mut Roots,
     looked: &mut Looked,
-) -> io::Result<()> {
+    find: impl FnOnce(&mut Target<'_>) -> Vec<FindingKind>,
+) -> io::Result<Option<bool>> {
     let stat = entry.stat().map_err(io::Error::other)?;
     let key = ProcessKey {
         pid: stat.pid.unsigned_abs(),
         start: stat.starttime,
     };
-    let program = identity(entry).unwrap_or_default();
-    // An agent holds the rules, and so all that they look for.
-    if standing.get(&key) != Some(&program.1) || program == itself {
-        return Ok(());
+    let Some(known) = standing.get(&key) else {
+        return Ok(None);
+    };
+    if *known != identity(entry).unwrap_or_default().1 {
+        looked.changed += 1;
+        return Ok(None);
     }
     let maps = Maps::of(entry)?;
     let mut target = Target {
@@ -153,16 +201,11 @@ fn look_at(
         maps: &maps,
         pages: Pages::of(entry, limits.process.min(limits.total.saturating_sub(looked.read)))?,
     };
-    looked.processes += 1;
-    let mut found: Vec<FindingKind> = code::find(&mut target).into_iter().map(FindingKind::Code).collect();
-    found.extend(changed::find(&mut target).into_iter().map(FindingKind::ChangedCode));
-    found.extend(held::find(&target).into_iter().map(FindingKind::HeldFile));
-    found.extend(preload::in_environment(&target).map(FindingKind::Preload));
-    roots.note(&target);
-    found.extend(signatures.find(&mut target).into_iter().map(FindingKind::Signature));
-    looked.read += target.pages.read;
-    looked.left_out += target.pages.left_out;
-    looked.swapped += target.pages.swapped;
+    let found = find(&mut target);
+    let pages = target.pages;
+    looked.read += pages.read;
+    looked.left_out += pages.left_out;
+    looked.swapped += pages.swapped;
     if !found.is_empty() {
         let libraries = maps.libraries(LIBRARIES);
         let read_implies_exec = personality(entry).is_some_and(|flags| flags & READ_IMPLIES_EXEC != 0);
@@ -174,13 +217,23 @@ fn look_at(
         });
         looked.events.extend(findings.map(event));
     }
-    Ok(())
+    Ok(Some(pages.left_out + pages.unhurried == 0))
+}
+
+/// What tells of an intruder by itself.
+fn find_facts(target: &mut Target<'_>, roots: &mut Roots) -> Vec<FindingKind> {
+    let mut found: Vec<FindingKind> = code::find(target).into_iter().map(FindingKind::Code).collect();
+    found.extend(changed::find(target).into_iter().map(FindingKind::ChangedCode));
+    found.extend(held::find(target).into_iter().map(FindingKind::HeldFile));
+    found.extend(preload::in_environment(target).map(FindingKind::Preload));
+    roots.note(target);
+    found
 }
 
 /// The file that a process runs.
 fn identity(entry: &Process) -> io::Result<(u64, u64)> {
-    let exe = entry.open_relative("exe").map_err(io::Error::other)?.metadata()?;
-    Ok((exe.st_dev(), exe.st_ino()))
+    let exe = known_of_executable(entry)?;
+    Ok((makedev(exe.stx_dev_major, exe.stx_dev_minor), exe.stx_ino))
 }
 
 fn personality(entry: &Process) -> Option<u32> {

@@ -13,7 +13,11 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat, openat2, statx};
+use procfs::process::Process;
+use rustc_hash::FxHashMap;
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, fstat, openat, openat2, statx,
+};
 
 use super::the_same::the_same;
 use crate::event::ProcessKey;
@@ -98,18 +102,52 @@ pub(super) fn executable(process: ProcessKey) -> io::Result<File> {
     let link = Path::new("/proc").join(process.pid.to_string()).join("exe");
     let file = openat(CWD, &link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let mounts = the_same(process)?.mountinfo().map_err(io::Error::other)?;
-    let known = statx(
-        &file,
-        "",
-        AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC,
-        StatxFlags::INO,
-    )?;
+    let known = known(&file)?;
     let device = format!("{}:{}", known.stx_dev_major, known.stx_dev_minor);
     let mut mounts = mounts.0.iter();
     if mounts.any(|mount| mount.majmin == device && is_unhurried(&mount.fs_type)) {
         return Err(io::Error::other("it is on a file system that may not answer"));
     }
     reopen(&file)
+}
+
+/// What the kernel knows of the executable of a process.
+pub(in crate::sources) fn known_of_executable(entry: &Process) -> io::Result<Statx> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    known(
+        &entry
+            .open_relative_flags("exe", flags)
+            .map_err(io::Error::other)?
+            .into(),
+    )
+}
+
+/// What the kernel knows of a file: no file system is asked.
+fn known(file: &OwnedFd) -> io::Result<Statx> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    Ok(statx(file, "", flags, StatxFlags::BASIC_STATS)?)
+}
+
+/// Whether the file systems answer that a process may have files of, by their devices.
+pub(in crate::sources) struct Mounted(FxHashMap<String, bool>);
+
+impl Mounted {
+    /// Those that are mounted for that process or for us.
+    pub(in crate::sources) fn of(entry: &Process) -> Self {
+        let both = [Process::myself().and_then(|own| own.mountinfo()), entry.mountinfo()];
+        let mounts = both.into_iter().flatten().flat_map(|mounts| mounts.0);
+        Self(
+            mounts
+                .map(|mount| (mount.majmin, !is_unhurried(&mount.fs_type)))
+                .collect(),
+        )
+    }
+
+    /// Whether the one of that device does. One that is mounted for neither, any more, answers if it is on a disk.
+    pub(in crate::sources) fn answers(&self, (major, minor): (u32, u32)) -> bool {
+        let known = self.0.get(&format!("{major}:{minor}"));
+        known.copied().unwrap_or(major != 0)
+    }
 }
 
 fn is_unhurried(kind: &str) -> bool {
@@ -184,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_own_executable_is_found_and_that_of_another_time_is_not() {
-        let stat = procfs::process::Process::myself().unwrap().stat().unwrap();
+        let stat = Process::myself().unwrap().stat().unwrap();
         let own = ProcessKey {
             pid: id(),
             start: stat.starttime,
@@ -195,6 +233,18 @@ mod tests {
             ..own
         };
         assert!(executable(former).is_err() && Inside::of(former).is_err());
+    }
+
+    #[test]
+    fn a_file_system_is_known_by_its_device() {
+        let mounted = Mounted(FxHashMap::from_iter([("0:40".into(), false), ("0:41".into(), true)]));
+        for (device, expected) in [((0, 40), false), ((0, 41), true), ((0, 42), false), ((254, 1), true)] {
+            assert_eq!(mounted.answers(device), expected, "{device:?}");
+        }
+        let root = fs::metadata("/proc").unwrap();
+        let device = std::os::linux::fs::MetadataExt::st_dev(&root);
+        let own = Mounted::of(&Process::myself().unwrap());
+        assert!(own.answers((rustix::fs::major(device), rustix::fs::minor(device))));
     }
 
     #[test]

@@ -3,39 +3,41 @@
 
 use std::{collections::HashSet, fs, io};
 
-use procfs::process::Process;
+use procfs::{ProcResult, process::Process};
 use rustix::{
     io::Errno,
     process::{Pid, test_kill_process},
 };
+use tracing::warn;
 
 use crate::event::Hider;
 
 /// Where the kernel says how high process ids go.
 const HIGHEST: &str = "/proc/sys/kernel/pid_max";
 
-/// The process ids, and how they hide.
+/// The process ids, and how they hide. Where one of the two cannot be told, that is said: it is not the same as nobody.
 pub(super) fn find() -> Vec<(u32, Hider)> {
-    let mut found: Vec<_> = covered().into_iter().map(|pid| (pid, Hider::Mount)).collect();
-    found.extend(
-        unlisted()
-            .unwrap_or_default()
-            .into_iter()
-            .map(|pid| (pid, Hider::Listing)),
-    );
+    let mut found = Vec::new();
+    for (hider, pids) in [
+        (Hider::Mount, covered().map_err(io::Error::other)),
+        (Hider::Listing, unlisted()),
+    ] {
+        match pids {
+            Ok(pids) => found.extend(pids.into_iter().map(|pid| (pid, hider))),
+            Err(error) => warn!(%error, by = hider.name(), "not looked for hidden processes"),
+        }
+    }
     found
 }
 
 /// Processes over whose folder in `/proc`, or over something in it, another is mounted.
-fn covered() -> Vec<u32> {
-    let Ok(mounts) = Process::myself().and_then(|myself| myself.mountinfo()) else {
-        return Vec::new();
-    };
+fn covered() -> ProcResult<Vec<u32>> {
+    let mounts = Process::myself()?.mountinfo()?;
     let mounts = mounts.0.iter().filter_map(|mount| mount.mount_point.to_str());
     let mut covered: Vec<u32> = mounts.filter_map(covered_by).collect();
     covered.sort_unstable();
     covered.dedup();
-    covered
+    Ok(covered)
 }
 
 /// The process that a mount at this path covers.

@@ -31,6 +31,9 @@ pub(super) struct Mapping {
     pub(super) protection: [u8; 4],
     /// Where in the file it begins.
     pub(super) offset: u64,
+    /// The device and the inode of the file; 0 without one.
+    pub(super) device: (u32, u32),
+    pub(super) inode: u64,
     /// What is behind it; `None` for what the kernel itself has put there, and for devices.
     pub(super) backing: Option<Backing>,
     /// The file's path, `memfd:NAME`, or the name that the process gave; without the kernel's marks.
@@ -90,13 +93,20 @@ impl Mapping {
         let (start, end) = str::from_utf8(parts.next()?).ok()?.split_once('-')?;
         let protection = parts.next()?.try_into().ok()?;
         let offset = str::from_utf8(parts.next()?).ok()?;
-        let name = String::from_utf8_lossy(parts.nth(2).unwrap_or_default());
+        let device = str::from_utf8(parts.next()?).ok()?.split_once(':')?;
+        let inode = str::from_utf8(parts.next()?).ok()?;
+        let name = String::from_utf8_lossy(parts.next().unwrap_or_default());
         let (backing, path) = backing(name.trim_start_matches(' '));
         Some(Self {
             start: u64::from_str_radix(start, 16).ok()?,
             end: u64::from_str_radix(end, 16).ok()?,
             protection,
             offset: u64::from_str_radix(offset, 16).ok()?,
+            device: (
+                u32::from_str_radix(device.0, 16).ok()?,
+                u32::from_str_radix(device.1, 16).ok()?,
+            ),
+            inode: inode.parse().ok()?,
             backing,
             path: path.into(),
         })

@@ -1,10 +1,11 @@
 //! The bytes of a process's memory, page by page: those that are there, and no more than may be read.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, sync::OnceLock};
 
 use procfs::process::Process;
 
 use super::{Mapping, maps::refusal};
+use crate::sources::looks::inside::Mounted;
 
 /// Entries of the page table that are read at a time.
 const ENTRIES: usize = 4_096;
@@ -22,6 +23,8 @@ pub(super) struct Pages<'a> {
     entry: &'a Process,
     memory: File,
     table: File,
+    /// What is mounted for the process, once somebody wants to know.
+    mounted: OnceLock<Mounted>,
     /// Bytes that may still be read.
     left: u64,
     /// Bytes that were read.
@@ -30,6 +33,8 @@ pub(super) struct Pages<'a> {
     pub(super) left_out: u64,
     /// Bytes that were not, since they would have to be fetched from swap.
     pub(super) swapped: u64,
+    /// Files that were not read, since nobody may answer for them.
+    pub(super) unhurried: u64,
 }
 
 /// Which pages of a mapping are looked for.
@@ -48,23 +53,38 @@ impl<'a> Pages<'a> {
             entry,
             memory: entry.open_relative("mem").map_err(refusal)?,
             table: entry.open_relative("pagemap").map_err(refusal)?,
+            mounted: OnceLock::new(),
             left: limit,
             read: 0,
             left_out: 0,
             swapped: 0,
+            unhurried: 0,
         })
     }
 
-    /// The file that is mapped there, also where it has no name any more.
-    pub(super) fn file(&self, mapping: &Mapping) -> io::Result<File> {
+    /// The file that is mapped there, also where it has no name any more; not of a file system that may not answer.
+    pub(super) fn file(&mut self, mapping: &Mapping) -> io::Result<File> {
+        if !self
+            .mounted
+            .get_or_init(|| Mounted::of(self.entry))
+            .answers(mapping.device)
+        {
+            self.unhurried += 1;
+            return Err(io::Error::other("it is on a file system that may not answer"));
+        }
         let link = format!("map_files/{:x}-{:x}", mapping.start, mapping.end);
         self.entry.open_relative(link).map_err(refusal)
     }
 
     /// Where in a mapping such pages are, neighbours joined.
     pub(super) fn find(&mut self, mapping: &Mapping, which: Which) -> Vec<Range<u64>> {
+        self.find_between(mapping.start, mapping.end, which)
+    }
+
+    /// The same of so much of the address space.
+    pub(super) fn find_between(&mut self, start: u64, end: u64, which: Which) -> Vec<Range<u64>> {
         let page = procfs::page_size();
-        let (first, last) = (mapping.start / page, mapping.end / page);
+        let (first, last) = (start / page, end.div_ceil(page));
         let end = last.min(first.saturating_add(MOST_ENTRIES));
         self.left_out += (last - end) * page;
         let mut found: Vec<Range<u64>> = Vec::new();
@@ -119,7 +139,7 @@ impl<'a> Pages<'a> {
         self.left
     }
 
-    /// Whether that page is there and begins so.
+    /// Whether that page is there and begins so. It is so little that it may be read whatever else was.
     pub(super) fn begins_with(&mut self, address: u64, beginning: [u8; 4]) -> bool {
         let page = procfs::page_size();
         let mut entry = [0; size_of::<u64>()];
@@ -128,7 +148,7 @@ impl<'a> Pages<'a> {
         let mut found = [0; 4];
         known.is_ok()
             && u64::from_ne_bytes(entry) & PRESENT != 0
-            && self.read(address, &mut found).is_some()
+            && self.memory.read_exact_at(&mut found, address).is_ok()
             && found == beginning
     }
 }

@@ -85,8 +85,8 @@ impl Signatures {
         Ok(Self { program, data })
     }
 
-    /// The rules that match in a process, as one finding for each half.
-    pub(super) fn find(&self, target: &mut Target<'_>) -> Vec<Signature> {
+    /// The rules that match in a process, as one finding for each half; and whether there was time to search all of it.
+    pub(super) fn find(&self, target: &mut Target<'_>) -> (Vec<Signature>, bool) {
         let maps = target.maps;
         let program = maps
             .iter()
@@ -106,25 +106,27 @@ impl Signatures {
         let program: Vec<_> = maps.iter().filter(is_program).collect();
         let data: Vec<_> = maps.iter().filter(is_data).collect();
         let halves = [(&self.program, program), (&self.data, data)];
-        let mut found = Vec::new();
+        let (mut found, mut is_whole) = (Vec::new(), true);
         for (scanner, mappings) in halves {
-            found.extend(search(scanner, &mappings, target));
+            let (of_half, half_is_whole) = search(scanner, &mappings, target);
+            found.extend(of_half);
+            is_whole &= half_is_whole;
         }
-        found
+        (found, is_whole)
     }
 }
 
-fn search(scanner: &Scanner, mappings: &[&Mapping], target: &mut Target<'_>) -> Vec<Signature> {
+fn search(scanner: &Scanner, mappings: &[&Mapping], target: &mut Target<'_>) -> (Vec<Signature>, bool) {
     let parts = Parts::of(mappings, &mut target.pages);
     if parts.ranges.is_empty() {
-        return Vec::new();
+        return (Vec::new(), true);
     }
-    let result = match scanner.scan_fragmented(parts) {
-        Ok(result) => result,
+    let (result, is_whole) = match scanner.scan_fragmented(parts) {
+        Ok(result) => (result, true),
         // What was found before is true.
         Err((error, result)) => {
             warn!(pid = target.key.pid, %error, "memory not searched to its end");
-            result
+            (result, false)
         }
     };
     let mut found: Vec<Signature> = Vec::new();
@@ -137,7 +139,7 @@ fn search(scanner: &Scanner, mappings: &[&Mapping], target: &mut Target<'_>) -> 
             found.push(first);
         }
     }
-    found
+    (found, is_whole)
 }
 
 /// A finding for the rules of this one's file, at the place where this one matches.
@@ -210,7 +212,16 @@ impl FragmentedMemory for Parts<'_, '_> {
     fn fetch(&mut self, _: &MemoryParams) -> Option<Region<'_>> {
         let range = self.ranges.get(self.next.checked_sub(1)?)?;
         self.buffer.resize((range.end - range.start) as usize, 0);
-        self.pages.read(range.start, &mut self.buffer)?;
+        if self.pages.read(range.start, &mut self.buffer).is_none() {
+            // A page of it went meanwhile: the others are there.
+            let page = procfs::page_size();
+            let pages = (range.start..).step_by(page as usize);
+            for (address, bytes) in pages.zip(self.buffer.chunks_mut(page as usize)) {
+                if self.pages.read(address, bytes).is_none() {
+                    bytes.fill(0);
+                }
+            }
+        }
         Some(Region {
             start: range.start as usize,
             mem: &self.buffer,

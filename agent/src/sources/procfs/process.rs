@@ -12,13 +12,16 @@ use procfs::{
     ProcResult,
     process::{FDTarget, Process, Stat, Status},
 };
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    fs::{Statx, makedev},
+    time::{ClockId, clock_gettime},
+};
 
 use super::socket::Sockets;
 use crate::{
     enrich::container::telling,
     event::{Capabilities, Credentials, Descriptor, Ends, ExeFlags, Execution, Namespaces, ProcessKey, Roles, Seccomp},
-    sources::kernel::kubernetes_api,
+    sources::{kernel::kubernetes_api, looks::inside::known_of_executable},
 };
 
 /// The flag of a kernel thread (`PF_KTHREAD`, `include/linux/sched.h`).
@@ -77,8 +80,8 @@ fn execution(
     sockets: &Sockets,
 ) -> Execution {
     let link = process.exe().unwrap_or_default();
-    let metadata = fs::metadata(proc_path(process, "exe")).ok();
-    let (exe, file) = exe(process, &link, metadata.as_ref());
+    let known = known_of_executable(process).ok();
+    let (exe, file) = exe(process, &link, known.as_ref());
     let (command_line, command_line_cut) = command_line(process);
     let (cgroup, cgroup_id) = cgroup(process);
     let pid_in_namespace = status
@@ -102,10 +105,10 @@ fn execution(
         invoked: Box::default(),
         script: false,
         file,
-        inode: metadata.as_ref().map_or(0, MetadataExt::st_ino),
-        device: metadata.as_ref().map_or(0, |metadata| kernel_device(metadata.st_dev())),
-        modified: metadata.as_ref().map_or(0, MetadataExt::st_mtime),
-        changed: metadata.as_ref().map_or(0, MetadataExt::st_ctime),
+        inode: known.map_or(0, |known| known.stx_ino),
+        device: known.map_or(0, |known| kernel_device(device(&known))),
+        modified: known.map_or(0, |known| known.stx_mtime.tv_sec),
+        changed: known.map_or(0, |known| known.stx_ctime.tv_sec),
         credentials: credentials(process, status),
         tty: tty(stat.tty_nr()),
         session: stat.session.unsigned_abs(),
@@ -122,7 +125,7 @@ fn execution(
         stdio_ends: [0, 1, 2].iter().find_map(|number| ends(targets, *number, sockets)),
         cgroup_id,
         cgroup,
-        entering: is_young(stat) && !is_in_own_root(process, &link, metadata.as_ref()),
+        entering: is_young(stat) && !is_in_own_root(process, &link, known.as_ref()),
         roles: Roles::default(),
         kubernetes_api: (nested && pid_in_namespace == 1)
             .then(|| fs::read(proc_path(process, "environ")).ok())
@@ -141,9 +144,9 @@ fn in_root(process: &Process, path: &Path) -> PathBuf {
 }
 
 /// The executable's path, and what kind of file it is.
-fn exe(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> (Box<str>, ExeFlags) {
+fn exe(process: &Process, link: &Path, known: Option<&Statx>) -> (Box<str>, ExeFlags) {
     let text = lossy(link.as_os_str());
-    let deleted = metadata.is_some_and(|metadata| metadata.st_nlink() == 0);
+    let deleted = known.is_some_and(|known| known.stx_nlink == 0);
     let path = if deleted {
         text.strip_suffix(" (deleted)").unwrap_or(&text)
     } else {
@@ -172,10 +175,15 @@ fn is_young(stat: &Stat) -> bool {
 }
 
 /// Whether the executable is a file that the process can see at that path.
-fn is_in_own_root(process: &Process, link: &Path, metadata: Option<&fs::Metadata>) -> bool {
+fn is_in_own_root(process: &Process, link: &Path, known: Option<&Statx>) -> bool {
     let inside = fs::metadata(in_root(process, link));
-    let identity = |metadata: &fs::Metadata| (metadata.st_dev(), metadata.st_ino());
-    inside.is_ok_and(|inside| metadata.is_some_and(|metadata| identity(metadata) == identity(&inside)))
+    inside.is_ok_and(|inside| {
+        known.is_some_and(|known| (device(known), known.stx_ino) == (inside.st_dev(), inside.st_ino()))
+    })
+}
+
+fn device(known: &Statx) -> u64 {
+    makedev(known.stx_dev_major, known.stx_dev_minor)
 }
 
 /// The folder on the node that holds what was changed in the process's root file system, if that is an overlay.
