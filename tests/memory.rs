@@ -90,6 +90,16 @@ with open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
     memory.write(b"\x90" * 16)
 "#;
 
+/// Runs a program with a preloaded library that is not easily seen: behind much else, named a second time, by a link's mere
+/// name.
+const PRELOADS_UNSEEN: &str = r#"
+import ctypes
+padding = [b"P%d=" % number + b"x" * 100_000 for number in range(4)]
+words = padding + [b"LD_PRELOAD=", b"LD_LIBRARY_PATH=/dev/shm", b"LD_PRELOAD=libjemalloc.so.2"]
+array = lambda words: (ctypes.c_char_p * (len(words) + 1))(*words, None)
+ctypes.CDLL(None).execve(b"/opt/preloaded", array([b"preloaded", b"1000"]), array(words))
+"#;
+
 #[test]
 fn what_an_intruder_leaves_in_memory_is_found() {
     let Some(host) = WebHost::start() else { return };
@@ -99,6 +109,7 @@ fn what_an_intruder_leaves_in_memory_is_found() {
         ("mapped", MAPPED_BY_HAND),
         ("shellcode", SHELL_CODE),
         ("writer", WRITES_OVER_CODE),
+        ("preloads", PRELOADS_UNSEEN),
     ] {
         host.write(&format!("/srv/{name}.py"), script);
     }
@@ -119,6 +130,8 @@ fn what_an_intruder_leaves_in_memory_is_found() {
     }
     host.run("cp /usr/lib/x86_64-linux-gnu/libz.so.1 /dev/shm/.x.so");
     host.run("LD_PRELOAD=/dev/shm/.x.so sleep 1000 2>/dev/null & sleep 0.2");
+    host.run("cp /usr/bin/sleep /opt/preloaded; cp /dev/shm/.x.so /dev/shm/y; ln -s y /dev/shm/libjemalloc.so.2");
+    host.run("python3 /srv/preloads.py & sleep 0.5");
     host.write("/srv/www/page.php", "<?php unlink(__FILE__); sleep(100);");
     host.start_php_fpm(PHP_FPM, "127.0.0.1:9000");
     host.start_nginx("127.0.0.1:9000");
@@ -138,7 +151,7 @@ fn what_an_intruder_leaves_in_memory_is_found() {
     });
 
     let alerts = scan_memory(&mut Tocsin::command(), &["--docker-socket", &dockerd.socket()]);
-    let expected: [(&str, &str, &dyn Fn(&Value) -> bool); 7] = [
+    let expected: [(&str, &str, &dyn Fn(&Value) -> bool); 8] = [
         ("injected-code-high", "a library from memory", &|alert| {
             exe(alert) == "/opt/loaded" && fact(alert, "memory.path") == "memfd:quiet"
         }),
@@ -153,6 +166,9 @@ fn what_an_intruder_leaves_in_memory_is_found() {
         }),
         ("preloaded-library-high", "a preloaded library", &|alert| {
             fact(alert, "memory.path") == "/dev/shm/.x.so"
+        }),
+        ("preloaded-library-high", "one that is not easily seen", &|alert| {
+            exe(alert) == "/opt/preloaded" && fact(alert, "memory.path") == "/dev/shm/y"
         }),
         ("deleted-script-high", "a page that deleted itself", &|alert| {
             exe(alert) == PHP_FPM && fact(alert, "memory.path") == "/srv/www/page.php"

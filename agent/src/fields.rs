@@ -312,7 +312,7 @@ pub const FIELDS: &[Field] = &[
     field("dns.addresses", DNS, "the addresses of the answer", |o| { names(dns(o)?.addresses.iter().map(ToString::to_string)) }),
     field("memory.finding", MEMORY, "what a look into the process came upon: code (executable memory that is no file's), changed-code (a file's that is not as the file is), preload, held-file (open for reading and deleted), hidden-process, signature (YARA rules match)", |o| text(found(o)?.name())),
     field("memory.mapping", MEMORY, "what is behind the mapping: anonymous, heap, stack, shared, memfd, deleted or file", |o| text(found(o)?.backing()?.name())),
-    field("memory.path", MEMORY, "the file that it is about, memfd:NAME for one in memory, or the name that the process gave an anonymous mapping; a preloaded library as it is written", |o| text(found(o)?.path()?)),
+    field("memory.path", MEMORY, "the file that it is about, memfd:NAME for one in memory, or the name that the process gave an anonymous mapping; a preloaded library where it is mapped, else as it is written", |o| text(found(o)?.path()?)),
     field("memory.protection", MEMORY, "how the mapping may be used, as /proc/PID/maps shows it: rwxp, r-xp, r-xs…", |o| text(found(o)?.protection()?)),
     field("memory.address", MEMORY, "where the mapping is, of several the first: 7f3c12a45000-7f3c12a46000", |o| text(found(o)?.address()?)),
     field("memory.size", MEMORY, "bytes of executable memory of this kind", |o| integer(code(o)?.size)),

@@ -114,7 +114,7 @@ pub struct ChangedCode {
 pub struct Preload {
     /// Who says so: `LD_PRELOAD`, `LD_AUDIT` or `ld.so.preload`.
     pub by: &'static str,
-    /// What is to be loaded, as it is written there.
+    /// What is to be loaded: where it is, if it is mapped, else as it is written there.
     pub library: Box<str>,
     /// It is mapped in the process.
     pub loaded: bool,

@@ -225,7 +225,7 @@ fn find_facts(target: &mut Target<'_>, roots: &mut Roots) -> Vec<FindingKind> {
     let mut found: Vec<FindingKind> = code::find(target).into_iter().map(FindingKind::Code).collect();
     found.extend(changed::find(target).into_iter().map(FindingKind::ChangedCode));
     found.extend(held::find(target).into_iter().map(FindingKind::HeldFile));
-    found.extend(preload::in_environment(target).map(FindingKind::Preload));
+    found.extend(preload::in_environment(target).into_iter().map(FindingKind::Preload));
     roots.note(target);
     found
 }

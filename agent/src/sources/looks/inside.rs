@@ -10,7 +10,7 @@ use std::{
         fd::{AsRawFd as _, OwnedFd},
         unix::fs::OpenOptionsExt as _,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use procfs::process::Process;
@@ -61,6 +61,14 @@ impl Inside {
     /// Whether something has that path.
     pub(in crate::sources) fn holds(&self, path: &Path) -> bool {
         self.find(path, OFlags::empty()).is_ok()
+    }
+
+    /// What file has that path: the path without links, its device and its inode.
+    pub(in crate::sources) fn identity(&self, path: &Path) -> io::Result<(PathBuf, (u32, u32), u64)> {
+        let file = self.find(path, OFlags::empty())?;
+        let known = known(&file)?;
+        let device = (known.stx_dev_major, known.stx_dev_minor);
+        Ok((fs::read_link(by_descriptor(&file))?, device, known.stx_ino))
     }
 
     /// The text of a regular file of so many bytes at most.
