@@ -130,6 +130,9 @@ fn what_an_intruder_leaves_in_memory_is_found() {
     }
     host.run("cp /usr/lib/x86_64-linux-gnu/libz.so.1 /dev/shm/.x.so");
     host.run("LD_PRELOAD=/dev/shm/.x.so sleep 1000 2>/dev/null & sleep 0.2");
+    // Something that was touched is no update.
+    host.run("cp /dev/shm/.x.so /dev/shm/gone.so; cp /usr/bin/sleep /opt/touched");
+    host.run("LD_PRELOAD=/dev/shm/gone.so /opt/touched 1000 & sleep 0.2; rm /dev/shm/gone.so; touch /dev/shm/gone.so");
     host.run("cp /usr/bin/sleep /opt/preloaded; cp /dev/shm/.x.so /dev/shm/y; ln -s y /dev/shm/libjemalloc.so.2");
     host.run("python3 /srv/preloads.py & sleep 0.5");
     host.write("/srv/www/page.php", "<?php unlink(__FILE__); sleep(100);");
@@ -151,7 +154,7 @@ fn what_an_intruder_leaves_in_memory_is_found() {
     });
 
     let alerts = scan_memory(&mut Tocsin::command(), &["--docker-socket", &dockerd.socket()]);
-    let expected: [(&str, &str, &dyn Fn(&Value) -> bool); 8] = [
+    let expected: [(&str, &str, &dyn Fn(&Value) -> bool); 9] = [
         ("injected-code-high", "a library from memory", &|alert| {
             exe(alert) == "/opt/loaded" && fact(alert, "memory.path") == "memfd:quiet"
         }),
@@ -166,6 +169,9 @@ fn what_an_intruder_leaves_in_memory_is_found() {
         }),
         ("preloaded-library-high", "a preloaded library", &|alert| {
             fact(alert, "memory.path") == "/dev/shm/.x.so"
+        }),
+        ("injected-code-high", "a deleted library", &|alert| {
+            exe(alert) == "/opt/touched" && fact(alert, "memory.path") == "/dev/shm/gone.so"
         }),
         ("preloaded-library-high", "one that is not easily seen", &|alert| {
             exe(alert) == "/opt/preloaded" && fact(alert, "memory.path") == "/dev/shm/y"
@@ -197,6 +203,35 @@ fn what_an_intruder_leaves_in_memory_is_found() {
     let shell_code =
         of_memory(&alerts).any(|alert| exe(alert) == "/opt/shellcode" && rule(alert) == "injected-code-medium");
     assert!(shell_code, "{all:#?}");
+}
+
+#[test]
+fn a_process_whose_entry_something_covers_is_found() {
+    let hidden = [0, 1].map(|_| Running::start(Command::new("sh").args(["-c", "echo; exec sleep 1000"])));
+    let empty = tempfile::tempdir().unwrap();
+    let mount = |what: &str, over: &Running| format!("mount --bind {what} /proc/{}", over.0.id());
+    // In a mount namespace of its own: the listing shows an empty folder in place of the one, and init in place of the other.
+    let script = format!(
+        "mount --make-rprivate / && {} && {} && exec \"$0\" \"$@\"",
+        mount(empty.path().to_str().unwrap(), &hidden[0]),
+        mount("/proc/1", &hidden[1])
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", &script])
+        .arg(Tocsin::command().get_program());
+    let alerts = scan_memory(&mut command, &[]);
+    let found: Vec<_> = of_memory(&alerts)
+        .filter(|alert| rule(alert).starts_with("hidden-process"))
+        .collect();
+    let pids = hidden.each_ref().map(|running| running.0.id());
+    for pid in pids {
+        let of_it = found.iter().find(|alert| fact(alert, "memory.hidden_pid") == pid);
+        let alert = of_it.unwrap_or_else(|| panic!("{pid}: {found:#?}"));
+        assert_eq!(rule(alert), "hidden-process-high", "{alert:#}");
+        assert_eq!(fact(alert, "memory.hidden_by"), "mount", "{alert:#}");
+    }
+    assert_eq!(found.len(), pids.len(), "{found:#?}");
 }
 
 /// Keeps Node's compiler busy for a moment, says so, and waits.

@@ -318,7 +318,7 @@ pub const FIELDS: &[Field] = &[
     field("memory.size", MEMORY, "bytes of executable memory of this kind", |o| integer(code(o)?.size)),
     field("memory.count", MEMORY, "how many mappings of this kind there are", |o| integer(code(o)?.count)),
     field("memory.elf_head", MEMORY, "executable memory that is no file's begins as a program or a library does (ELF), or what was mapped together with it does", |o| flag(code(o)?.elf_head)),
-    field("memory.replaced", MEMORY, "another file stands at the deleted file's path, or another version of the library beside it: an update", |o| match found(o)? { FindingKind::Code(code) => flag(code.replaced), FindingKind::HeldFile(held) => flag(held.replaced), _ => None }),
+    field("memory.replaced", MEMORY, "another file stands at the deleted file's path; of a library: one that belongs to root, there or as another version beside it, as after an update", |o| match found(o)? { FindingKind::Code(code) => flag(code.replaced), FindingKind::HeldFile(held) => flag(held.replaced), _ => None }),
     field("memory.differs", MEMORY, "how many bytes of code differ from the file's", |o| integer(changed(o)?.bytes)),
     field("memory.breakpoints", MEMORY, "all bytes that differ are breakpoints, as debuggers and uprobes set them", |o| flag(changed(o)?.breakpoints)),
     field("memory.text_relocations", MEMORY, "the file says that its code must be changed to be loaded (DT_TEXTREL)", |o| flag(changed(o)?.text_relocations)),

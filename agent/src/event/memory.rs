@@ -53,7 +53,7 @@ pub struct Code {
     pub size: u64,
     /// One of them, or what was mapped together with it, begins as a program or a library does.
     pub elf_head: bool,
-    /// Another file stands at its path, or another version of the library beside it: an update.
+    /// A library of root's stands at its path, or another version beside it: an update.
     pub replaced: bool,
 }
 

@@ -71,6 +71,23 @@ impl Inside {
         Ok((fs::read_link(by_descriptor(&file))?, device, known.stx_ino))
     }
 
+    /// Whether a regular file that begins so has that path, and belongs to whom the root belongs to: the root user, also of a
+    /// container whose users are others on the node.
+    pub(in crate::sources) fn is_of_root_and_begins_with(&self, path: &Path, beginning: [u8; 4]) -> bool {
+        let file = self.find(path, OFlags::empty());
+        let begins = |file: &OwnedFd| -> io::Result<bool> {
+            let (found, root) = (known(file)?, known(&self.root)?);
+            let is_regular = FileType::from_raw_mode(found.stx_mode.into()) == FileType::RegularFile;
+            if !is_regular || found.stx_uid != root.stx_uid {
+                return Ok(false);
+            }
+            let mut bytes = [0; 4];
+            reopen(file)?.read_exact(&mut bytes)?;
+            Ok(bytes == beginning)
+        };
+        file.is_ok_and(|file| begins(&file).unwrap_or_default())
+    }
+
     /// The text of a regular file of so many bytes at most.
     pub(in crate::sources) fn read(&self, path: &Path, most: u64) -> io::Result<String> {
         let file = self.find(path, OFlags::empty())?;
@@ -226,6 +243,25 @@ mod tests {
         check(&inside, "/etc/long", Err("longer than 16 bytes"));
         assert_eq!(inside.names(Path::new("/etc"), 9).unwrap().len(), 9);
         assert!(inside.names(Path::new("/etc"), 8).is_err());
+    }
+
+    #[test]
+    fn a_file_that_was_touched_is_no_library() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("library"), b"\x7FELF and more").unwrap();
+        fs::write(folder.path().join("touched"), "").unwrap();
+        symlink("library", folder.path().join("link")).unwrap();
+        let inside = Inside::at(folder.path()).unwrap();
+        for (path, expected) in [
+            ("/library", true),
+            ("/link", true),
+            ("/touched", false),
+            ("/", false),
+            ("/no", false),
+        ] {
+            let found = inside.is_of_root_and_begins_with(Path::new(path), *b"\x7FELF");
+            assert_eq!(found, expected, "{path}");
+        }
     }
 
     #[test]

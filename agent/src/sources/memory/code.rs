@@ -1,7 +1,7 @@
 //! Executable memory that is no file's: injected code, code from a file in memory, and also what just-in-time compilers
 //! make.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{Mapping, Target};
 use crate::{
@@ -73,14 +73,15 @@ fn has_head(target: &mut Target<'_>, index: usize, mapping: &Mapping, left: &mut
     false
 }
 
-/// Whether something stands at a deleted file's path again. Of a library the next version may have another name, and
-/// stand beside it: `libssl.so.3.0.17` after `libssl.so.3.0.15`.
-pub(super) fn is_replaced(target: &Target<'_>, path: &str) -> bool {
-    let path = std::path::Path::new(path);
+/// Whether a library, which whoever owns the root has put there, stands at a deleted one's path again. The next version may
+/// have another name, and stand beside it: `libssl.so.3.0.17` after `libssl.so.3.0.15`.
+fn is_replaced(target: &Target<'_>, path: &str) -> bool {
+    let path = Path::new(path);
     let Ok(inside) = Inside::of(target.key) else {
         return false;
     };
-    if inside.holds(path) {
+    let is_library = |path: &Path| inside.is_of_root_and_begins_with(path, ELF);
+    if is_library(path) {
         return true;
     }
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
@@ -90,7 +91,8 @@ pub(super) fn is_replaced(target: &Target<'_>, path: &str) -> bool {
     let names = inside.names(folder, NEIGHBOURS).unwrap_or_default();
     names
         .iter()
-        .any(|other| other.to_str().is_some_and(|other| is_version_of(other, stem)))
+        .filter(|other| other.to_str().is_some_and(|other| is_version_of(other, stem)))
+        .any(|other| is_library(&folder.join(other)))
 }
 
 fn is_version_of(name: &str, stem: &str) -> bool {

@@ -1,10 +1,12 @@
 //! Files that a process has open to read and that are deleted: a script that runs, and of which nothing is left.
 
+use std::path::Path;
+
 use procfs::process::{FDPermissions, FDTarget};
 use rustix::fs::{FileType, OFlags, fstat};
 
-use super::{Target, code::is_replaced};
-use crate::event::HeldFile;
+use super::Target;
+use crate::{event::HeldFile, sources::looks::inside::Inside};
 
 /// Descriptors of a process that are looked at.
 const DESCRIPTORS: usize = 4_096;
@@ -18,6 +20,7 @@ pub(super) fn find(target: &Target<'_>) -> Vec<HeldFile> {
     let Ok(descriptors) = target.entry.fd() else {
         return found;
     };
+    let inside = Inside::of(target.key).ok();
     for descriptor in descriptors.flatten().take(DESCRIPTORS) {
         if descriptor.mode() & (FDPermissions::READ | FDPermissions::WRITE) != FDPermissions::READ {
             continue;
@@ -35,7 +38,7 @@ pub(super) fn find(target: &Target<'_>) -> Vec<HeldFile> {
         }
         found.push(HeldFile {
             path: path.into(),
-            replaced: is_replaced(target, path),
+            replaced: inside.as_ref().is_some_and(|inside| inside.holds(Path::new(path))),
         });
     }
     found
