@@ -185,11 +185,35 @@ fn a_hello_in_several_writes_is_one_and_what_is_neither_says_nothing() {
             assert_eq!(said(&agent, port)["tls.sni"], "parts.tocsin.test", "{sizes:?}");
             drop(listener);
         }
+        // A request as somebody types it.
+        for ends in [&[2][..], &[1, 4], &[3, 7, 50]] {
+            let (listener, port) = listen(ip);
+            let mut client = TcpStream::connect((ip, port)).unwrap();
+            client.set_nodelay(true).unwrap();
+            let mut begin = 0;
+            for end in ends.iter().copied().chain([REQUEST.len()]) {
+                client.write_all(&REQUEST[begin..end]).unwrap();
+                begin = end;
+            }
+            let event = said(&agent, port);
+            assert_eq!(
+                json!([event["http.path"], event["http.host"]]),
+                json!(["/api/v1/pods", "api.tocsin.test"]),
+                "{ends:?}"
+            );
+            drop(listener);
+        }
+        // Half a hello names its server, once the rest is not to be expected.
+        let (listener, port) = listen(ip);
+        let mut client = TcpStream::connect((ip, port)).unwrap();
+        client.write_all(&hello[..hello.len() - 1]).unwrap();
+        assert_eq!(said(&agent, port)["tls.sni"], "parts.tocsin.test");
+        drop(listener);
         let silent = [
             &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
             b"PASS pepper\r\n",
             b"\x16\x03\x01\0\x05\x02\0\0\x01\0",
-            b"GE",
+            b"GE\r",
         ];
         let ports = silent.map(|bytes| {
             let (listener, port) = listen(ip);

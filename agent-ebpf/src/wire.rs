@@ -13,7 +13,7 @@ pub const FEW_BYTES: u32 = 1024;
 /// … and those that are larger, such as a hello with a post-quantum key.
 pub const MANY_BYTES: u32 = 4096;
 
-/// Bytes of a hello that are taken at most. A longer one is cut.
+/// Bytes of a hello that are taken at most, and twice those of a request. What is longer is cut.
 pub const MOST_BYTES: u32 = 2 * MANY_BYTES;
 
 /// The global that the agent overrides with whose connections are watched: one of the next three.
@@ -167,13 +167,14 @@ mod bpf {
         // SAFETY: a TCP socket, by the check above. This packet's segments are already counted.
         let sent = unsafe { (*tcp).data_segs_out };
         if sent != 0 && sent.saturating_sub(segments) <= BEGINNING {
-            take(&ctx, socket);
+            take(&ctx, socket, sent > BEGINNING);
         }
         PASS
     }
 
+    /// Takes what is wanted of a packet, which may be the last of the beginning.
     #[inline(always)]
-    fn take(ctx: &SkBuffContext, socket: *mut bpf_sock) {
+    fn take(ctx: &SkBuffContext, socket: *mut bpf_sock, is_last: bool) {
         // SAFETY: the helper reads the packet's socket.
         let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
         let Some(watched) = WATCHED.get_ptr_mut(cookie) else {
@@ -183,7 +184,7 @@ mod bpf {
         // replaced meanwhile is another's of the same size.
         let watched = unsafe { &mut *watched };
         let goes_on = take_some(ctx, socket, cookie, watched).is_some();
-        if !goes_on || (watched.wanted != 0 && watched.taken >= watched.wanted) {
+        if is_last || !goes_on || (watched.wanted != 0 && watched.taken >= watched.wanted) {
             // It may have been forgotten meanwhile.
             let _ = WATCHED.remove(cookie);
         }
@@ -241,9 +242,17 @@ mod bpf {
         const HANDSHAKE: u8 = 22;
         const CLIENT_HELLO: u8 = 1;
         let Ok(begin) = ctx.load::<[u8; 9]>(start as usize) else {
-            // A hello's record may be written before the hello itself.
+            // A hello's record may be written before the hello itself, and a request a few letters at a time.
             let first: u8 = ctx.load(start as usize).ok()?;
-            return (first == HANDSHAKE).then_some(MOST_BYTES);
+            if first == HANDSHAKE {
+                return Some(MOST_BYTES);
+            }
+            let second = ctx.load(start as usize + 1).ok();
+            let begins = match ctx.load::<[u8; 4]>(start as usize) {
+                Ok(begin) => is_method(begin),
+                Err(_) => may_be_method(first, second),
+            };
+            return begins.then_some(MANY_BYTES);
         };
         let [kind, version, _, record_1, record_0, message, hello_2, hello_1, hello_0] = begin;
         if kind == HANDSHAKE && version == 3 && message == CLIENT_HELLO {
@@ -253,8 +262,16 @@ mod bpf {
             let wanted = if record >= hello + 4 { hello + 9 } else { MOST_BYTES };
             return Some(wanted.min(MOST_BYTES));
         }
-        // What a request says is in its first packet.
-        is_method([kind, version, begin[2], record_1]).then_some(length.min(MANY_BYTES))
+        if !is_method([kind, version, begin[2], record_1]) {
+            return None;
+        }
+        // Most requests are one packet that ends with the head; others go on, and only who reads them knows how far.
+        let end = ctx.load::<[u8; 4]>((start + length - 4) as usize).ok()?;
+        Some(if end == *b"\r\n\r\n" {
+            length.min(MANY_BYTES)
+        } else {
+            MANY_BYTES
+        })
     }
 
     /// Whether a request may begin so (RFC 9110, 9.3, and RFC 5789).
@@ -264,6 +281,15 @@ mod bpf {
             *b"GET ", *b"POST", *b"PUT ", *b"HEAD", *b"DELE", *b"OPTI", *b"PATC", *b"CONN", *b"TRAC",
         ];
         METHODS.contains(&begin)
+    }
+
+    /// Whether the name of such a method may begin with one or two letters like these.
+    #[inline(always)]
+    fn may_be_method(first: u8, second: Option<u8>) -> bool {
+        const BEGINNINGS: [[u8; 2]; 9] = [*b"GE", *b"PO", *b"PU", *b"HE", *b"DE", *b"OP", *b"PA", *b"CO", *b"TR"];
+        BEGINNINGS
+            .iter()
+            .any(|begin| begin[0] == first && second.is_none_or(|second| begin[1] == second))
     }
 
     /// A record with room for that many bytes.

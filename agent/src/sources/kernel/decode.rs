@@ -1,6 +1,9 @@
 //! What decoding needs beside the record: the clock, and parts that came before it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Instant,
+};
 
 use agent_ebpf::{
     record::Header,
@@ -11,7 +14,11 @@ use agent_ebpf::{
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::{SENSORS, exec::Chunks, wire::Parts};
+use super::{
+    SENSORS,
+    exec::Chunks,
+    wire::{self, Parts},
+};
 use crate::event::{Event, Kind, Owner, ProcessKey};
 
 /// Nanoseconds in a clock tick as `/proc` counts them (`USER_HZ` is 100 on every architecture that Tocsin runs on).
@@ -51,6 +58,11 @@ impl Decoder {
             return None;
         };
         (sensor.decode)(self, record)
+    }
+
+    /// The events of records that have waited long enough for others.
+    pub(super) fn overdue(&mut self, now: Instant) -> Vec<Event> {
+        wire::overdue(self, now)
     }
 
     /// The record at the start of `bytes`; `None`, and counted, where they are too few.

@@ -189,11 +189,12 @@ fn forward(ring: &mut RingBuf<MapData>, decoder: &mut Decoder, events: &Sender) 
         any = true;
         batch.extend(decoder.decode(&record));
         drop(record);
-        if batch.len() == BATCH {
+        if batch.len() >= BATCH {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             events.blocking_send(full).context("the stream has ended")?;
         }
     }
+    batch.extend(decoder.overdue(Instant::now()));
     if !batch.is_empty() {
         events.blocking_send(batch).context("the stream has ended")?;
     }

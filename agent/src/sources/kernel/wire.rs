@@ -4,7 +4,7 @@ mod hello;
 mod parts;
 mod request;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use agent_ebpf::wire::{TAG, WireRecord};
 
@@ -30,7 +30,20 @@ fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         decoder.broken += 1;
         return None;
     };
-    let (record, said) = decoder.parts.join(record, part)?;
+    let (record, said) = decoder.parts.join(record, part, Instant::now())?;
+    Some(event(decoder, record, said))
+}
+
+/// What those connections have said that have gone silent before the end.
+pub(super) fn overdue(decoder: &mut Decoder, now: Instant) -> Vec<Event> {
+    let overdue = decoder.parts.overdue(now);
+    overdue
+        .into_iter()
+        .map(|(record, said)| event(decoder, record, said))
+        .collect()
+}
+
+fn event(decoder: &Decoder, record: WireRecord, said: Said) -> Event {
     let end = |bytes, port| SocketAddr::new(address(record.family, bytes), port);
     let connection = Connection {
         owner: owner(record.owner),
@@ -41,7 +54,7 @@ fn decode(decoder: &mut Decoder, bytes: &[u8]) -> Option<Event> {
         socket: record.cookie,
         said: Some(Box::new(said)),
     };
-    Some(decoder.event(&record.header, Kind::Connection(Box::new(connection))))
+    decoder.event(&record.header, Kind::Connection(Box::new(connection)))
 }
 
 /// What these bytes say, and whether more of them could say more; `None` where it is nothing that a fact is made of.
@@ -55,7 +68,7 @@ fn parse(bytes: &[u8]) -> (Option<Said>, bool) {
             });
             (said, could_say_more)
         }
-        None => (request::parse(bytes), false),
+        None => (request::parse(bytes), !request::is_whole(bytes)),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use http::{Uri, uri::Authority};
 use httparse::{EMPTY_HEADER, Header, Request, Status};
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memmem, memrchr};
+use percent_encoding::percent_decode_str;
 
 use super::bounded;
 use crate::event::Said;
@@ -51,7 +52,7 @@ fn header<'a>(headers: &[Header<'a>], name: &str) -> Option<&'a [u8]> {
 /// The host and the path of a request's target in any of its forms (RFC 9112, 3.2). What follows the path often holds
 /// secrets, and so may what precedes the host.
 fn target(target: &str) -> (Option<Box<str>>, Option<Box<str>>) {
-    let path = |path: &str| bounded(path.as_bytes(), LONGEST_PATH);
+    let path = |path: &str| bounded(normal(path).as_bytes(), LONGEST_PATH);
     if target.starts_with(['/', '*']) {
         let end = target.find(['?', '#']).unwrap_or(target.len());
         return (None, Some(path(&target[..end])));
@@ -61,6 +62,34 @@ fn target(target: &str) -> (Option<Box<str>>, Option<Box<str>>) {
     };
     let host = uri.host().map(|host| bounded(host.as_bytes(), LONGEST_HOST));
     (host, uri.scheme().map(|_| path(uri.path())))
+}
+
+/// A path in one form, whichever of those was written that servers take for the same (RFC 3986, 6.2.2; they also fold
+/// slashes): what is encoded is decoded once, and segments are gone that lead nowhere or back.
+fn normal(path: &str) -> String {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let Some(rest) = decoded.strip_prefix('/') else {
+        return decoded.into();
+    };
+    let mut segments: Vec<&str> = Vec::new();
+    let mut is_folder = false;
+    for segment in rest.split('/') {
+        is_folder = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    let end = if is_folder && !segments.is_empty() { "/" } else { "" };
+    format!("/{}{end}", segments.join("/"))
+}
+
+/// Whether the head of a request is all there.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    memmem::find(bytes, b"\n\r\n").is_some() || memmem::find(bytes, b"\n\n").is_some()
 }
 
 /// The host without its port.
@@ -114,6 +143,26 @@ mod tests {
         check(&CURL[..at("?limit")], Some((None, path, None)));
         check(b"GET /", Some((None, Some("/"), None)));
         check(b"GET ", None);
+    }
+
+    #[test]
+    fn a_path_is_the_same_however_it_is_written() {
+        for (written, expected) in [
+            ("/api/v1/%73ecrets", "/api/v1/secrets"),
+            ("/latest//meta-data/./iam/", "/latest/meta-data/iam/"),
+            ("/api/x/..%2Fv1/%2e%2E/v1/secrets", "/api/v1/secrets"),
+            ("/../..", "/"),
+            ("/a/b/..", "/a/"),
+            ("//", "/"),
+            ("/%", "/%"),
+            ("/%2573", "/%73"),
+            ("/%FF", "/\u{FFFD}"),
+            ("http://a/b//c", "/b/c"),
+        ] {
+            let request = format!("GET {written} HTTP/1.1\r\n\r\n");
+            let path = parse(request.as_bytes()).and_then(|said| said.path);
+            assert_eq!(path.as_deref(), Some(expected), "{written}");
+        }
     }
 
     #[test]
