@@ -44,7 +44,10 @@ impl Agent {
         let messages = File::create(folder.join("messages"))?;
         let began = Instant::now();
         command
-            .args(["--format", "ocsf", "--dedup", "0", "--rules-dir"])
+            .args(["--format", "ocsf", "--dedup", "0"])
+            .arg("--state-dir")
+            .arg(folder.join("state"))
+            .arg("--rules-dir")
             .arg(rules);
         command
             .stdin(Stdio::null())
