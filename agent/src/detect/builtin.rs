@@ -85,6 +85,20 @@ mod tests {
         }
     }
 
+    /// A command line holds newlines where it was written with them, and `.` stops there: a rule that does not say `(?s)` is
+    /// evaded by pressing Return.
+    #[test]
+    fn expressions_go_on_behind_a_newline() {
+        let files = rules().into_iter().filter(|file| !file.path.starts_with("lists"));
+        for RuleFile { path, text, .. } in files {
+            let quoted = text.lines().filter_map(|line| Some(line.split_once('\'')?.1));
+            for line in quoted.filter(|line| [".*", ".+"].iter().any(|any| line.replace("\\.", "").contains(any))) {
+                let says = ["(?s)", "(?is)"].iter().any(|flags| line.contains(flags));
+                assert!(says, "{}: without (?s): {}", path.display(), line);
+            }
+        }
+    }
+
     #[test]
     fn each_says_what_an_operator_needs() {
         let (documents, _) = Documents::read(&rules());
