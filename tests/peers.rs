@@ -4,13 +4,14 @@
 use serde_json::{Value, json};
 
 use crate::{
-    ocsf::{brief, title},
+    ocsf::{brief, fact, level, title},
     replay::alerts_of,
 };
 
 const API: &str = "Suspicious request to Kubernetes API";
 const MINER: &str = "Container with a miner image detected";
 const SHELL: &str = "Web shell detected";
+const SCORE: &str = "score.kubernetes-api";
 
 /// Whose hole it is, what goes through it, and what rings here.
 type Row = (&'static str, fn() -> Vec<Value>, &'static str);
@@ -122,6 +123,36 @@ fn nothing_goes_through_the_holes_of_others() {
         let tags = alerts[0].to_string();
         assert!(!tags.contains("T1565"), "{hole}: {}", brief(&alerts[0]));
     }
+}
+
+#[test]
+fn a_name_earns_nothing_at_the_api() {
+    // Of the image itself, which never did so before: all that differs is what the program is called.
+    let verdict = |program: &str| {
+        let token = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+        let command = format!("x --token-file {token} /api/v1/pods");
+        let mut asks = request(program, &command, 443, "kubernetes-api");
+        for (name, value) in [
+            ("baseline.state", json!("new")),
+            ("container.image_digest", json!("sha256:5f")),
+            ("process.exe_kind", Value::Null),
+        ] {
+            asks[name] = value;
+        }
+        let alerts = replay(&[asks]);
+        let said = |alert: &Value| (title(alert).to_owned(), level(alert).to_owned(), fact(alert, SCORE).clone());
+        alerts.iter().map(said).collect::<Vec<_>>()
+    };
+    let nameless = verdict("/x");
+    assert_eq!(nameless.len(), 1, "{nameless:?}");
+    assert_eq!(nameless[0].0, API);
+    assert!(nameless[0].2.is_number(), "{nameless:?}");
+    for name in ["/coredns", "/opt/kube-proxy", "/usr/bin/kubelet", "/cilium-agent", "/manager"] {
+        assert_eq!(verdict(name), nameless, "{name}");
+    }
+    // A tool's name earns more.
+    let kubectl = verdict("/usr/local/bin/kubectl");
+    assert!(kubectl[0].2.as_i64() > nameless[0].2.as_i64(), "{kubectl:?}");
 }
 
 #[test]
