@@ -140,14 +140,26 @@ fn a_name_earns_nothing_at_the_api() {
             asks[name] = value;
         }
         let alerts = replay(&[asks]);
-        let said = |alert: &Value| (title(alert).to_owned(), level(alert).to_owned(), fact(alert, SCORE).clone());
+        let said = |alert: &Value| {
+            (
+                title(alert).to_owned(),
+                level(alert).to_owned(),
+                fact(alert, SCORE).clone(),
+            )
+        };
         alerts.iter().map(said).collect::<Vec<_>>()
     };
     let nameless = verdict("/x");
     assert_eq!(nameless.len(), 1, "{nameless:?}");
     assert_eq!(nameless[0].0, API);
     assert!(nameless[0].2.is_number(), "{nameless:?}");
-    for name in ["/coredns", "/opt/kube-proxy", "/usr/bin/kubelet", "/cilium-agent", "/manager"] {
+    for name in [
+        "/coredns",
+        "/opt/kube-proxy",
+        "/usr/bin/kubelet",
+        "/cilium-agent",
+        "/manager",
+    ] {
         assert_eq!(verdict(name), nameless, "{name}");
     }
     // A tool's name earns more.
