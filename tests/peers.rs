@@ -144,7 +144,7 @@ fn a_name_earns_nothing_at_the_api() {
             (
                 title(alert).to_owned(),
                 level(alert).to_owned(),
-                fact(alert, SCORE).clone(),
+                fact(alert, "matched")[SCORE].clone(),
             )
         };
         alerts.iter().map(said).collect::<Vec<_>>()
