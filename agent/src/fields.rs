@@ -254,7 +254,7 @@ pub const FIELDS: &[Field] = &[
     field("container.added_capabilities", IN_CONTAINER, "capabilities that were added", |o| list(container(o)?.added_capabilities.iter().map(String::as_str))),
     field("container.security_options", IN_CONTAINER, "security options", |o| { list(container(o)?.security_options.iter().map(String::as_str)) }),
     field("container.devices", IN_CONTAINER, "host devices", |o| { list(container(o)?.devices.iter().map(String::as_str)) }),
-    field("container.mounts", IN_CONTAINER, "host paths that are mounted, by the names that the runtime was told and by those of what links and named volumes really lead to", |o| { list(container(o)?.mounts.iter().map(|mount| &*mount.source)) }),
+    field("container.mounts", IN_CONTAINER, "host paths that are mounted", |o| { list(container(o)?.mounts.iter().map(|mount| &*mount.source)) }),
     field("container.writable_mounts", IN_CONTAINER, "host paths that are mounted and can be written", |o| { list(container(o)?.mounts.iter().filter(|mount| mount.writable).map(|mount| &*mount.source)) }),
     field("container.host_namespaces", IN_CONTAINER, "host namespaces that it shares: pid, network, ipc, uts, user, cgroup", |o| list(container(o)?.host_namespaces.names())),
     field("container.published_ports", IN_CONTAINER, "container ports that the node forwards", |o| { Some(EventValue::Array(container(o)?.published_ports.iter().map(|port| EventValue::Int(port.container_port.into())).collect())) }),
