@@ -68,12 +68,26 @@ fn a_privileged_container_is_told_from_its_twins() {
     ];
     let sys_admin = ["--cap-add", "SYS_ADMIN"];
     let socket = format!("{}:/var/run/docker.sock", dockerd.socket());
-    let graded: [(&str, &[&str], &str); 7] = [
+    // A volume may be made of anything.
+    let of_root = ["--opt", "type=none", "--opt", "o=bind", "--opt", "device=/", "of-root"];
+    dockerd.docker_ok(&[&["volume", "create"], &of_root[..]].concat());
+    dockerd.docker_ok(&["volume", "create", "ordinary"]);
+    let graded: [(&str, &[&str], &str); 9] = [
         ("all-capabilities", &["--cap-add", "ALL"], "Medium"),
         ("another-user", &["--privileged", "--user", "1000"], "Medium"),
         ("as-good", &[&sys_admin[..], &unconfined].concat(), "Medium"),
         ("over-the-node", &["--privileged", "--pid", "host"], "High"),
         ("root-mounted", &["--privileged", "--volume", "/:/host"], "High"),
+        (
+            "volume-of-root-mounted",
+            &["--privileged", "--volume", "of-root:/x"],
+            "High",
+        ),
+        (
+            "ordinary-volume",
+            &["--privileged", "--volume", "ordinary:/x"],
+            "Medium",
+        ),
         ("socket-mounted", &["--privileged", "--volume", &socket], "High"),
         ("sys-admin", &sys_admin, "Low"),
     ];

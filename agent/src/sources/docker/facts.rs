@@ -179,7 +179,7 @@ fn addresses(networks: &[EndpointSettings], of: impl Fn(&EndpointSettings) -> [&
     texts.filter_map(|text| text.parse().ok()).collect()
 }
 
-/// Binds only: a named volume lies below the runtime's own folder and gives away nothing of the host.
+/// Binds only: an ordinary volume lies below the runtime's own folder and gives away nothing of the host.
 fn mounts(mounts: Vec<MountPoint>) -> Vec<Mount> {
     let binds = mounts.into_iter().filter(|mount| mount.typ.as_deref() == Some("bind"));
     binds
@@ -189,6 +189,14 @@ fn mounts(mounts: Vec<MountPoint>) -> Vec<Mount> {
             writable: mount.rw.unwrap_or(true),
         })
         .collect()
+}
+
+/// Takes a volume for the bind that it is, if it was made of a path of the host by these options.
+pub(super) fn look_behind(mount: &mut MountPoint, options: &HashMap<String, String>) {
+    if let Some(device) = options.get("device").filter(|device| device.starts_with('/')) {
+        mount.typ = Some("bind".to_owned());
+        mount.source = Some(device.clone());
+    }
 }
 
 /// The ports in force where it runs, else those that were asked for (of which the host's may yet be chosen: 0).

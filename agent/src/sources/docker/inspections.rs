@@ -9,7 +9,7 @@ use std::{
 
 use bollard::{
     Docker,
-    models::{ContainerInspectResponse, EventMessage},
+    models::{ContainerInspectResponse, EventMessage, MountPoint},
     query_parameters::InspectContainerOptions,
 };
 use tokio::{
@@ -106,7 +106,10 @@ impl Inspections {
 impl Asker {
     async fn container(&self, id: &str) -> Option<Container> {
         let _permit = self.permits.acquire().await;
-        let inspected = self.inspect(id).await?;
+        let mut inspected = self.inspect(id).await?;
+        for mount in inspected.mounts.iter_mut().flatten() {
+            self.look_behind(mount).await;
+        }
         let mut container = facts::container(inspected, self.runtime);
         container.image_names = self.image_names(&container.image_digest).await;
         Some(container)
@@ -125,6 +128,16 @@ impl Asker {
                 tracing::debug!(container = id, timeout = ?TIMEOUT, "container not inspected in time");
                 None
             }
+        }
+    }
+
+    /// Asks what a volume is made of: one that was made with options may be any part of the host.
+    async fn look_behind(&self, mount: &mut MountPoint) {
+        if mount.typ.as_deref() == Some("volume")
+            && let Some(name) = &mount.name
+            && let Ok(Ok(volume)) = timeout(TIMEOUT, self.docker.inspect_volume(name)).await
+        {
+            facts::look_behind(mount, &volume.options);
         }
     }
 

@@ -42,10 +42,18 @@ struct State {
 #[serde(default, rename_all = "PascalCase")]
 struct MountPoint {
     r#type: String,
+    name: String,
     source: String,
     destination: String,
     #[serde(rename = "RW")]
     writable: bool,
+}
+
+/// What a volume was made of (`volumes/NAME/opts.json`, moby's `volume/local`); an ordinary one has no such file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct VolumeOptions {
+    mount_device: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -80,10 +88,14 @@ struct Binding {
 
 /// Fills in what dockerd has written, if `folder` is its data folder; whether it is.
 pub(super) fn describe(folder: &Path, container: &mut Container) -> bool {
+    let volumes = folder.join("volumes");
     let folder = folder.join("containers").join(&*container.id);
-    let Some(record) = read_json::<Record>(&folder.join("config.v2.json")) else {
+    let Some(mut record) = read_json::<Record>(&folder.join("config.v2.json")) else {
         return false;
     };
+    for mount in record.mount_points.iter_mut().flat_map(BTreeMap::values_mut) {
+        mount.look_behind(&volumes);
+    }
     record.describe(container);
     if let Some(host) = read_json::<HostConfig>(&folder.join("hostconfig.json")) {
         host.describe(container);
@@ -128,6 +140,17 @@ fn confining(profile: String) -> Box<str> {
 }
 
 impl MountPoint {
+    /// Takes a volume for the bind that it is, if it was made of a path of the host.
+    fn look_behind(&mut self, volumes: &Path) {
+        if self.r#type == "volume"
+            && let Some(options) = read_json::<VolumeOptions>(&volumes.join(&self.name).join("opts.json"))
+            && options.mount_device.starts_with('/')
+        {
+            "bind".clone_into(&mut self.r#type);
+            self.source = options.mount_device;
+        }
+    }
+
     fn into_mount(self) -> Mount {
         Mount {
             source: self.source.into(),
