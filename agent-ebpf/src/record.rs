@@ -50,6 +50,9 @@ mod bpf {
     #[map]
     static POLLING: Array<u32> = Array::with_max_entries(1, 0);
 
+    const NO_WAKEUP: u64 = BPF_RB_NO_WAKEUP as u64;
+    const FORCE_WAKEUP: u64 = BPF_RB_FORCE_WAKEUP as u64;
+
     /// A ring that is this part full is read soon, whatever is in it.
     const CROWDED: u64 = 16;
 
@@ -95,15 +98,17 @@ mod bpf {
     ///
     /// As for [`output`].
     pub(crate) unsafe fn output_in_passing<T>(record: *const T, length: usize) {
-        let room = EVENTS.query(u64::from(BPF_RB_RING_SIZE));
-        let crowded = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > room / CROWDED;
-        let flags = if crowded {
-            wake_up()
-        } else {
-            u64::from(BPF_RB_NO_WAKEUP)
+        let flags = match wake_up() {
+            FORCE_WAKEUP if !is_crowded() => NO_WAKEUP,
+            flags => flags,
         };
         // SAFETY: the caller answers for the record.
         unsafe { copy(record, length, flags) };
+    }
+
+    fn is_crowded() -> bool {
+        let room = EVENTS.query(u64::from(BPF_RB_RING_SIZE));
+        EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) > room / CROWDED
     }
 
     /// # Safety
@@ -139,7 +144,7 @@ mod bpf {
     /// kernel's own choice would be to leave it asleep when an earlier record went without.
     pub(crate) fn wake_up() -> u64 {
         let polling = POLLING.get(0).is_some_and(|polling| *polling != 0);
-        u64::from(if polling { BPF_RB_NO_WAKEUP } else { BPF_RB_FORCE_WAKEUP })
+        if polling { NO_WAKEUP } else { FORCE_WAKEUP }
     }
 
     fn count_loss(tag: [u8; 4]) {
