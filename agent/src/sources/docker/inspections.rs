@@ -131,9 +131,11 @@ impl Asker {
         }
     }
 
-    /// Asks what a volume is made of: one that was made with options may be any part of the host.
+    /// Asks what a volume is made of: one that was made with options may be any part of the host. Those of plugins are left
+    /// alone: they may take long to answer, and are none of the host.
     async fn look_behind(&self, mount: &mut MountPoint) {
         if mount.typ.as_deref() == Some("volume")
+            && mount.driver.as_deref() == Some("local")
             && let Some(name) = &mount.name
             && let Ok(Ok(volume)) = timeout(TIMEOUT, self.docker.inspect_volume(name)).await
         {
