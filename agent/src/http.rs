@@ -25,7 +25,8 @@ pub const AGENT: &str = concat!("tocsin/", env!("CARGO_PKG_VERSION"));
 /// A connection is kept so long for the next request.
 const KEPT: Duration = Duration::from_secs(30);
 
-/// A client, which goes through the proxy that the environment names. Without `tls` nothing is encrypted. Must be used within one runtime.
+/// A client, which goes through the proxy that the environment names. Without `tls` nothing is encrypted. Must be used
+/// within one runtime.
 pub fn client<B: Body<Data: Send> + Send>(tls: Option<ClientConfig>) -> Result<Client<B>> {
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls.map_or_else(trusts_nobody, Ok)?)
