@@ -13,13 +13,17 @@ mod listen;
 mod reader;
 mod wire;
 
-use std::path::Path;
+use std::{
+    fs::File,
+    path::Path,
+    thread::{self, JoinHandle},
+};
 
 use agent_ebpf::{
     fields::{ABSENT, KERNEL_FIELDS, OFFSETS_GLOBAL},
     wire::{CONTAINERS, EVERYWHERE, NOWHERE, PORTS, PORTS_GLOBAL, SCOPE_GLOBAL},
 };
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{MapType, RingBuf},
@@ -88,10 +92,10 @@ pub struct SensorState {
     pub refused: Option<String>,
 }
 
-/// The sensors' maps and programs, which see nothing yet.
+/// The sensors' maps and programs, which see nothing yet. A thread of its own has the kernel verify them meanwhile, which
+/// takes as long as compiling all rules.
 pub struct Unattached {
-    ebpf: Ebpf,
-    wanted: Vec<&'static Sensor>,
+    verified: JoinHandle<(Ebpf, Vec<SensorState>)>,
     missing_fields: Vec<String>,
 }
 
@@ -106,11 +110,15 @@ pub struct Kernel {
 
 impl Unattached {
     /// Attaches every sensor that this kernel can take. An error means that it can take none.
-    pub fn attach(mut self) -> Result<Kernel> {
+    pub fn attach(self) -> Result<Kernel> {
+        let verified = self.verified.join();
+        let (mut ebpf, mut sensors) = verified.map_err(|_| anyhow!("who had the sensors verified panicked"))?;
         let cgroups = cgroups::root();
-        let sensors: Vec<_> = (self.wanted.into_iter())
-            .map(|sensor| attach_sensor(&mut self.ebpf, sensor, cgroups.as_ref()))
-            .collect();
+        for state in sensors.iter_mut().filter(|state| state.refused.is_none()) {
+            state.refused = refusal(&mut ebpf, state.sensor, |program, hook| {
+                attach_program(program, hook, cgroups.as_ref())
+            });
+        }
         if let [first, ..] = sensors.as_slice()
             && sensors.iter().all(|state| state.refused.is_some())
         {
@@ -121,7 +129,7 @@ impl Unattached {
             );
         }
         Ok(Kernel {
-            ebpf: self.ebpf,
+            ebpf,
             sensors,
             missing_fields: self.missing_fields,
         })
@@ -134,7 +142,7 @@ impl Kernel {
     pub fn load(config: &Config) -> Result<Unattached> {
         let offsets = btf::resolve_fields(Path::new(btf::VMLINUX), KERNEL_FIELDS)?;
         ensure_ring_buffer()?;
-        let ebpf = EbpfLoader::new()
+        let mut ebpf = EbpfLoader::new()
             .btf(None)
             .override_global(OFFSETS_GLOBAL, offsets.as_slice(), true)
             .override_global(SCOPE_GLOBAL, &scope(config.wire.of), true)
@@ -142,7 +150,10 @@ impl Kernel {
             .map_max_entries("EVENTS", config.ring_size)
             .load(OBJECT)
             .context("the kernel refused the sensors' maps")?;
-        let wanted = |sensor: &&Sensor| config.wire.of != Scope::Nowhere || sensor.name != wire::SENSOR.name;
+        let with_wire = config.wire.of != Scope::Nowhere;
+        let wanted = SENSORS
+            .iter()
+            .filter(move |sensor| with_wire || sensor.name != wire::SENSOR.name);
         let missing = KERNEL_FIELDS
             .iter()
             .zip(&offsets)
@@ -150,9 +161,16 @@ impl Kernel {
         let missing_fields = missing
             .map(|(field, _)| format!("{}.{}", field.structure, field.members.join("|")))
             .collect();
+        let verify = move || {
+            let states = wanted.map(|sensor| SensorState {
+                sensor,
+                refused: refusal(&mut ebpf, sensor, |program, _| load_program(program)),
+            });
+            let states = states.collect();
+            (ebpf, states)
+        };
         Ok(Unattached {
-            ebpf,
-            wanted: SENSORS.iter().filter(wanted).collect(),
+            verified: thread::Builder::new().name("verify".into()).spawn(verify)?,
             missing_fields,
         })
     }
@@ -188,40 +206,41 @@ fn ensure_ring_buffer() -> Result<()> {
     Ok(())
 }
 
-fn attach_sensor(
-    ebpf: &mut Ebpf,
-    sensor: &'static Sensor,
-    cgroups: Result<&std::fs::File, &anyhow::Error>,
-) -> SensorState {
-    let attached = sensor.programs.iter().try_for_each(|(name, hook)| {
+/// Does that to each program of a sensor; why it failed, where it did.
+fn refusal(ebpf: &mut Ebpf, sensor: &Sensor, step: impl Fn(&mut Program, Hook) -> Result<()>) -> Option<String> {
+    let done = sensor.programs.iter().try_for_each(|(name, hook)| {
         let program = ebpf
             .program_mut(name)
             .with_context(|| format!("the object has no program {name}"))?;
-        attach_program(program, *hook, cgroups).with_context(|| format!("program {name}"))
+        step(program, *hook).with_context(|| format!("program {name}"))
     });
-    SensorState {
-        sensor,
-        refused: attached.err().map(|error| one_line(&error)),
-    }
+    done.err().map(|error| one_line(&error))
 }
 
-fn attach_program(program: &mut Program, hook: Hook, cgroups: Result<&std::fs::File, &anyhow::Error>) -> Result<()> {
-    let cgroups = || cgroups.map_err(|error| anyhow::anyhow!("{error:#}"));
+/// Has the kernel verify a program, and take it.
+fn load_program(program: &mut Program) -> Result<()> {
+    match program {
+        Program::RawTracePoint(program) => program.load()?,
+        Program::CgroupSockAddr(program) => program.load()?,
+        Program::CgroupSkb(program) => program.load()?,
+        program => bail!("no sensor has programs of type {:?}", program.prog_type()),
+    }
+    Ok(())
+}
+
+fn attach_program(program: &mut Program, hook: Hook, cgroups: Result<&File, &anyhow::Error>) -> Result<()> {
+    let cgroups = || cgroups.map_err(|error| anyhow!("{error:#}"));
     match (program, hook) {
         (Program::RawTracePoint(program), Hook::Tracepoint(name)) => {
-            program.load()?;
             program.attach(name)?;
         }
         (Program::CgroupSockAddr(program), Hook::SocketAddress) => {
-            program.load()?;
             program.attach(cgroups()?, CgroupAttachMode::Single)?;
         }
         (Program::CgroupSkb(program), Hook::Egress) => {
-            program.load()?;
             program.attach(cgroups()?, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
         }
         (Program::CgroupSkb(program), Hook::Ingress) => {
-            program.load()?;
             program.attach(cgroups()?, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
         }
         (program, hook) => bail!("a program of type {:?} does not fit {hook:?}", program.prog_type()),
