@@ -9,6 +9,7 @@ pub mod logsource;
 pub mod overrides;
 pub mod expiry;
 pub mod lists;
+mod expressions;
 pub mod score;
 mod check;
 mod texts;

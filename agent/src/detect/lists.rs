@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{
     document::{Place, Placed},
+    expressions::with_ascii_classes,
     problem::{Problem, Severity},
 };
 
@@ -74,7 +75,8 @@ impl Known {
         Self(known)
     }
 
-    /// Puts the lists in the place of their names. The error is a name that is no list's.
+    /// Puts the lists in the place of their names, and writes what the engine would read otherwise than Sigma means it. The
+    /// error is a name that is no list's.
     pub(super) fn expand<'a>(&self, detections: impl IntoIterator<Item = &'a mut Detection>) -> Result<(), String> {
         detections
             .into_iter()
@@ -110,6 +112,13 @@ impl Known {
             }
             item.values = values;
             item.field.modifiers.retain(|modifier| *modifier != Modifier::Expand);
+        }
+        if item.field.has_modifier(Modifier::Re) {
+            for value in &mut item.values {
+                if let SigmaValue::String(text) = value {
+                    *value = string(&with_ascii_classes(&text.original));
+                }
+            }
         }
         anchor(item);
         Ok(())
