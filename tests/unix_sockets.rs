@@ -32,7 +32,7 @@ fn rules(folder: &Path, socket: &Path) -> PathBuf {
         "network_listen",
         &format!("listener.path: {}", socket.display()),
     );
-    let known = format!("ProcessId: {}, process.parent_sockets_known: true", own_pid());
+    let known = format!("ProcessId: {}, process.parent_sockets|exists: false", own_pid());
     rule(
         "Known child",
         2,

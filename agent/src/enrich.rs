@@ -174,7 +174,7 @@ impl Node {
             self.listeners.note_connections(listener);
         }
         let by_now = self.facts(&observed.event, observed.process.as_deref());
-        observed.facts.parent_sockets_known = by_now.parent_sockets_known;
+        observed.facts.parent_sockets_unknown = by_now.parent_sockets_unknown;
         observed.facts.judged_before.clone_from(&again.matched);
         observed
     }
@@ -325,7 +325,7 @@ impl Node {
         };
         if let (Kind::Exec(exec), Some(process)) = (&event.kind, process) {
             let parent = process.parent.as_ref().map_or(exec.parent, |parent| parent.key);
-            facts.parent_sockets_known = self.looked.is_recent(parent, event.time);
+            facts.parent_sockets_unknown = !self.looked.is_recent(parent, event.time);
             if let Some(ends) = &process.execution.stdio_ends {
                 // Who accepts a connection has it at the address where he listens.
                 let listener = self.listeners.owner(process.execution.namespaces.network, ends.local);

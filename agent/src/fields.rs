@@ -228,7 +228,7 @@ pub const FIELDS: &[Field] = &[
     field("process.pid_namespace", WITH_PROCESS, "inode of the pid namespace", |o| number(run(o)?.namespaces.pid)),
     field("process.network_namespace", WITH_PROCESS, "inode of the network namespace", |o| number(run(o)?.namespaces.network)),
     field("process.user_namespace", WITH_PROCESS, "inode of the user namespace", |o| number(run(o)?.namespaces.user)),
-    fact("process.parent_sockets_known", PROCESS, "what its parent listens on was looked at in the last two seconds", |o| o.facts.parent_sockets_known.then_some(EventValue::Bool(true))),
+    fact("process.parent_sockets", PROCESS, "unknown: what its parent listens on was not looked at in the last two seconds", |o| o.facts.parent_sockets_unknown.then_some(EventValue::Str("unknown".into()))),
     field("process.arguments_cut", PROCESS, "arguments were left out of CommandLine", |o| flag(run(o)?.command_line_cut)),
     fact("process.ancestors", WITH_PROCESS, "executables of the parent, its parent, and so on, in a container up to its first process", |o| list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.exe))),
     fact("process.ancestor_command_lines", WITH_PROCESS, "arguments of the parent, its parent, and so on, in a container up to its first process", |o| { list(process(o)?.ancestors_inside().map(|ancestor| &*ancestor.execution.command_line)) }),

@@ -62,8 +62,8 @@ pub struct Facts {
     pub threat: Option<Arc<Threat>>,
     /// Whether what is done is usual.
     pub baseline: Option<Arc<Remembered>>,
-    /// The sockets of the process's parent were looked at a moment ago.
-    pub parent_sockets_known: bool,
+    /// The sockets of the process's parent were not looked at a moment ago.
+    pub parent_sockets_unknown: bool,
     /// Whether the process's side opened the connection that its standard input or output is.
     pub stdio_initiated: Option<bool>,
     /// Which of the texts that rules have asked for stand in the process's executable; `None` where nobody has looked.
