@@ -1,6 +1,8 @@
 //! What must hold before a rule comes into force: an id of its own, a family of ours, fields that exist.
 
 mod attributes;
+mod keys;
+mod matchers;
 mod scores;
 mod shared;
 
@@ -12,7 +14,7 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 pub(super) use self::attributes::Said;
-use self::shared::Shared;
+use self::{keys::hide_common, shared::Shared};
 use super::{
     Ask, Rule,
     document::{Documents, Place, Placed},
@@ -172,6 +174,7 @@ impl Checker {
         let compiled =
             compile_rule(sigma).map_err(|error| self.report(place, Severity::Error, near, error.to_string()));
         let mut compiled = compiled.ok()?;
+        hide_common(&mut compiled);
         self.shared.rule(&mut compiled);
         Some(compiled)
     }

@@ -2,8 +2,10 @@
 //! expression compiles to takes some 10 KiB.
 
 use regex::{Regex, RegexSet};
-use rsigma_eval::{CompiledDetection, CompiledDetectionItem, CompiledMatcher, CompiledRule};
+use rsigma_eval::{CompiledMatcher, CompiledRule};
 use rustc_hash::FxHashMap;
+
+use super::matchers::each;
 
 /// The expressions that were met so far.
 #[derive(Default)]
@@ -15,31 +17,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Puts the copy that is there already in the place of each expression of a rule.
     pub(super) fn rule(&mut self, rule: &mut CompiledRule) {
-        for detection in rule.detections.values_mut() {
-            self.detection(detection);
-        }
-    }
-
-    fn detection(&mut self, detection: &mut CompiledDetection) {
-        match detection {
-            CompiledDetection::AllOf(items) => {
-                for CompiledDetectionItem { matcher, .. } in items {
-                    self.matcher(matcher);
-                }
-            }
-            CompiledDetection::AnyOf(parts) | CompiledDetection::And(parts) => {
-                for part in parts {
-                    self.detection(part);
-                }
-            }
-            CompiledDetection::Keywords(matcher) => self.matcher(matcher),
-            CompiledDetection::ArrayMatch { body, .. } => self.detection(body),
-            CompiledDetection::Conditional { named, .. } => {
-                for part in named.values_mut() {
-                    self.detection(part);
-                }
-            }
-        }
+        each(rule, &mut |_, matcher| self.matcher(matcher));
     }
 
     fn matcher(&mut self, matcher: &mut CompiledMatcher) {
