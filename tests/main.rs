@@ -66,6 +66,7 @@ mod temporary_folder;
 mod threat;
 mod threat_network;
 mod unix_sockets;
+mod unwritable_state;
 mod web_shell;
 mod webhook;
 mod wire;
