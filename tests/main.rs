@@ -51,6 +51,7 @@ mod host;
 mod log_daemons;
 mod logins;
 mod outputs;
+mod outputs_change;
 mod noise;
 mod paths;
 mod peers;

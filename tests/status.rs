@@ -202,6 +202,16 @@ fn metrics_over_tcp_need_a_token_that_others_cannot_read() {
     assert_eq!(check(), expected);
 }
 
+/// The outputs that `tocsin status` names.
+pub(crate) fn sinks(socket: &Path) -> Vec<String> {
+    let status = json(socket);
+    let sinks = status["sinks"].as_array().unwrap();
+    sinks
+        .iter()
+        .map(|sink| sink["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 /// An agent with that configuration, and its control socket.
 fn start(folder: &Path, configuration: &str) -> (Tocsin, std::path::PathBuf) {
     let file = folder.join("tocsin.toml");

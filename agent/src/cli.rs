@@ -287,8 +287,9 @@ fn open_sinks(
     health: Option<&sources::Sender>,
 ) -> Result<(Arc<Log>, sinks::Handle)> {
     let log = Log::new(config.redactor()?);
-    let opened = sinks::open(outputs, &Arc::new(Host::detect()))?;
-    let handle = sinks::start(opened, &log, health)?;
+    let host = Arc::new(Host::detect());
+    let opened = sinks::open(outputs, &host)?;
+    let handle = sinks::start(opened, host, &log, health)?;
     Ok((log, handle))
 }
 
@@ -302,7 +303,7 @@ fn path_value(path: &Path) -> Result<Value> {
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
 /// Lets the sinks deliver what is left. An alert that did not get everywhere is a failure.
-fn finish(sinks: sinks::Handle) -> Result<()> {
+fn finish(sinks: &sinks::Handle) -> Result<()> {
     let late = sinks.finish(Instant::now() + LAST_DELIVERIES);
     let late: Vec<_> = late.iter().map(|(name, count)| format!("{name} {count}")).collect();
     anyhow::ensure!(late.is_empty(), "alerts could not be delivered: {}", late.join(", "));

@@ -343,7 +343,6 @@ const READ_AT_START: &[&str] = &[
     "logins",
     "control",
     "metrics",
-    "output",
 ];
 
 impl Config {

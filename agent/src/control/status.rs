@@ -231,7 +231,7 @@ impl Desk {
         self.stream.send(question).await.ok()?;
         let stream = timeout(ANSWER, answer).await.ok()?.ok()?;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let sinks = sinks.status().map(|sink| Sink {
+        let sinks = sinks.status().into_iter().map(|sink| Sink {
             name: sink.name.to_owned(),
             delivered: count(&sink.counters.delivered),
             lost: count(&sink.counters.lost),
