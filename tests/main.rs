@@ -50,6 +50,7 @@ mod failures;
 mod host;
 mod log_daemons;
 mod logins;
+mod manifest;
 mod outputs;
 mod outputs_change;
 mod noise;
