@@ -48,6 +48,7 @@ mod corpus;
 mod exceptions;
 mod failures;
 mod host;
+mod installing;
 mod log_daemons;
 mod logins;
 mod manifest;
