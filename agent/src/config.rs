@@ -384,6 +384,9 @@ impl Config {
             let reason = "over TCP a token is needed: set metrics.token-file".to_owned();
             found.push(("metrics.listen".to_owned(), reason));
         }
+        if self.state.as_os_str().is_empty() {
+            found.push(("state".to_owned(), "a folder is needed".to_owned()));
+        }
         found
     }
 

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{AlertArgs, NodeArgs, configuration, finish, load_rules, open_sinks};
+use super::{AlertArgs, NodeArgs, configuration, finish, in_its_place, load_rules, open_sinks};
 use crate::{
     alert::log::Log,
     config::{Config, layers::Layers},
@@ -96,7 +96,8 @@ impl Agent {
         let sensors = Sensors::load(&config)?;
         let rules = load_rules(&config.rules);
         let (events, received) = channel();
-        let (log, sinks) = open_sinks(&config, &config.output, Some(&events))?;
+        let opened = open_sinks(&config, &config.output, Some(&events));
+        let (log, sinks) = opened.map_err(|error| in_its_place(&layers, &error))?;
         // Before the sensors see anything: a large feed takes a second, in which their ring would fill.
         let intel = Arc::new(feeds::read(&config.feed, &config.state, &Intel::default()));
         let agent = Self {
