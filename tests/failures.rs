@@ -122,7 +122,10 @@ fn a_level_of_the_log_that_is_none_is_said_and_silences_nothing() {
     let mut command = tocsin(&["scan", "--docker-socket", "/nonexistent/docker.sock"]);
     let output = command.env("TOCSIN_LOG", "inof").output().unwrap();
     let errors = stderr(&output);
-    assert!(errors.contains("TOCSIN_LOG is inof, which is none of error,"), "{errors}");
+    assert!(
+        errors.contains("TOCSIN_LOG is inof, which is none of error,"),
+        "{errors}"
+    );
     assert!(errors.contains("container runtime cannot be asked"), "{errors}");
 }
 

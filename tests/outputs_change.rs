@@ -16,7 +16,7 @@ use crate::{
     outputs::{alerts_of, uids},
     programs::run_deleted,
     receiver::{Answer, Posted, Receiver},
-    status::sinks,
+    status::{sinks, trouble},
     tocsin::{PATIENCE, Tocsin},
     webhook::{SECRET, is_signed, write_secret},
 };
@@ -61,6 +61,8 @@ fn a_webhook_moves_and_a_file_comes_and_goes_under_a_stream_of_alerts() {
             wait_for("a former receiver that takes no more", PATIENCE, || {
                 (former.posted().len() > 21).then_some(())
             });
+            let trouble = trouble(&socket, "webhook");
+            assert!(trouble.ends_with("the answer is 503 As told: reason"), "{trouble}");
             let file_too = format!("{}[output.file]\npath = '{}'\n", webhook(&next), file.display());
             fs::write(&config, file_too).unwrap();
             wait_for("alerts at both", PATIENCE, || {

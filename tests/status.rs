@@ -212,6 +212,14 @@ pub(crate) fn sinks(socket: &Path) -> Vec<String> {
         .collect()
 }
 
+/// What `tocsin status` says is wrong with an output.
+pub(crate) fn trouble(socket: &Path, output: &str) -> String {
+    let status = json(socket);
+    let mut sinks = status["sinks"].as_array().unwrap().iter();
+    let sink = sinks.find(|sink| sink["name"] == output).unwrap();
+    sink["trouble"].as_str().unwrap_or_default().to_owned()
+}
+
 /// An agent with that configuration, and its control socket.
 fn start(folder: &Path, configuration: &str) -> (Tocsin, std::path::PathBuf) {
     let file = folder.join("tocsin.toml");

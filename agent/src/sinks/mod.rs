@@ -26,7 +26,7 @@ use std::{
     fmt,
     num::NonZeroUsize,
     str::FromStr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -133,6 +133,8 @@ pub struct Counters {
     pub in_hand: AtomicU64,
     /// Failures since something was delivered; 0 while all is well.
     pub failing: AtomicU64,
+    /// Why the last of them failed; `None` while all is well.
+    pub trouble: Mutex<Option<String>>,
 }
 
 /// At most so many alerts are delivered in one go, unless the sink takes fewer.

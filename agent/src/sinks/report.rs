@@ -4,7 +4,7 @@
 //! an alert about a sink that the sink itself cannot deliver makes no further ones.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -54,6 +54,7 @@ impl Report {
     pub(super) fn failed(&mut self, error: &anyhow::Error) {
         self.counters.failures.fetch_add(1, Ordering::Relaxed);
         let failing = self.counters.failing.fetch_add(1, Ordering::Relaxed) + 1;
+        self.set_trouble(Some(format!("{error:#}")));
         if failing == 1 {
             tracing::error!(
                 sink = self.name,
@@ -70,6 +71,7 @@ impl Report {
     /// Everything that it was given is delivered.
     pub(super) fn works(&mut self) {
         if self.counters.failing.swap(0, Ordering::Relaxed) > 0 {
+            self.set_trouble(None);
             tracing::info!(sink = self.name, "alerts are delivered again");
         }
         if let Some(since) = self.down.take() {
@@ -105,7 +107,13 @@ impl Report {
     pub(super) fn gone(&mut self, error: &anyhow::Error) {
         self.counters.in_hand.store(0, Ordering::Relaxed);
         tracing::error!(sink = self.name, error = format!("{error:#}"), "sink is gone");
-        self.tell("sink-down", format!("{}: {error:#}; it is given up", self.name));
+        let trouble = format!("{error:#}; it is given up");
+        self.tell("sink-down", format!("{}: {trouble}", self.name));
+        self.set_trouble(Some(trouble));
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.counters.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// The stream never waits for a sink, so waiting for the stream ends.
