@@ -338,3 +338,6 @@ fn parse_format(name: &str) -> Result<Format, String> {
 fn parse_level(name: &str) -> Result<Level, String> {
     name.parse()
 }
+
+#[cfg(test)]
+mod tests;
