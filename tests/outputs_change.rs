@@ -62,7 +62,10 @@ fn a_webhook_moves_and_a_file_comes_and_goes_under_a_stream_of_alerts() {
                 (former.posted().len() > 21).then_some(())
             });
             let trouble = trouble(&socket, "webhook");
-            assert!(trouble.ends_with("the answer is 503 Service Unavailable: reason"), "{trouble}");
+            assert!(
+                trouble.ends_with("the answer is 503 Service Unavailable: reason"),
+                "{trouble}"
+            );
             let file_too = format!("{}[output.file]\npath = '{}'\n", webhook(&next), file.display());
             fs::write(&config, file_too).unwrap();
             wait_for("alerts at both", PATIENCE, || {

@@ -73,6 +73,10 @@ impl Delivery {
                 self.sink = successor;
                 self.deliver(&[])?;
             }
+            if self.orders.is_over() {
+                self.report.gave_up(self.reader.give_up() as u64);
+                return Ok(());
+            }
             let most = self.sink.batch().get();
             let Some(Batch { alerts, lost }) = self.reader.read(most) else {
                 return Ok(());
@@ -122,7 +126,7 @@ impl Delivery {
             if let Some(successor) = self.orders.successor() {
                 self.sink = successor;
                 (rest, longest) = self.sink.rests();
-                outcome = self.sink.deliver(&alerts[alerts.len() - left..]);
+                outcome = self.sink.deliver(&alerts[alerts.len().saturating_sub(left)..]);
             } else if self.orders.is_over() {
                 self.report.gave_up((left + self.reader.give_up()) as u64);
                 return Ok(refused + left as u64);

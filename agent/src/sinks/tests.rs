@@ -181,6 +181,29 @@ fn what_is_refused_is_lost_and_the_others_arrive() {
 }
 
 #[test]
+fn an_output_that_was_removed_has_no_longer_than_it_has() {
+    let log = Log::new(Redactor::off());
+    let (taken, counters) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Counters>::default());
+    let mut delivery = Delivery {
+        sink: Box::new(Fickle {
+            taken: Arc::clone(&taken),
+            ..Fickle::default()
+        }),
+        reader: log.reader(Wanted::ALL),
+        report: Report::new("slow", Arc::clone(&counters), None),
+        orders: Arc::<Orders>::default(),
+    };
+    let alerts = samples::all();
+    for alert in &alerts {
+        log.append(alert.clone());
+    }
+    delivery.orders.leave(Instant::now());
+    delivery.run().unwrap();
+    assert_eq!(counters.lost.load(Ordering::Relaxed), alerts.len() as u64);
+    assert!(taken.lock().unwrap().is_empty());
+}
+
+#[test]
 fn the_agent_goes_on_while_a_sink_is_left() {
     let log = Log::new(Redactor::off());
     let gone = || Fickle {
