@@ -121,6 +121,41 @@ fn each_alert_has_a_page_that_names_its_rules() {
 }
 
 #[test]
+fn each_page_leads_to_an_exception_of_its_rules() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules.md");
+    let rules = fs::read_to_string(rules).unwrap();
+    for (name, _) in PAGES {
+        let page = read(&format!("{name}.md"));
+        let (_, wrong) = page.split_once("\n## When it is wrong\n").unwrap();
+        assert!(wrong.contains("`tocsin rules except`"), "{name}");
+        let (_, link) = wrong.split_once("[the worked example](../rules.md#").unwrap();
+        let (anchor, _) = link.split_once(')').unwrap();
+        let sections = rules.split("\n#### ").skip(1);
+        let mut sections = sections.map(|section| section.split("\n### ").next().unwrap());
+        let section = sections.find(|section| anchor_of(section.lines().next().unwrap()) == anchor);
+        let section = section.unwrap_or_else(|| panic!("{name}: docs/rules.md has no #{anchor}"));
+        let of_page = page.lines().filter_map(|row| row.strip_prefix("| `")?.split_once('`'));
+        let mut of_page = of_page.map(|(rule, _)| rule);
+        let is_excepted = |rule: &str| {
+            section
+                .split(|letter: char| !is_of_name(letter))
+                .any(|word| word == rule)
+        };
+        assert!(of_page.any(is_excepted), "{name}: #{anchor} excepts none of its rules");
+    }
+}
+
+fn is_of_name(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '-'
+}
+
+/// What a link to a heading names.
+fn anchor_of(heading: &str) -> String {
+    let kept = heading.chars().filter(|letter| is_of_name(*letter) || *letter == ' ');
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
 fn each_page_provokes_its_alert() {
     let (Some(dockerd), Some(host)) = (Dockerd::start(), WebHost::start()) else {
         return;

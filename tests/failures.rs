@@ -88,6 +88,7 @@ fn a_broken_configuration_is_named_by_line() {
             "secrets = ['(']\n",
             "tocsin.toml:1: secrets: number 1 is no regular expression",
         ),
+        ("state = ''\n", "tocsin.toml:1: state: a folder is needed"),
     ] {
         fs::write(&file, text).unwrap();
         for command in ["run", "scan"] {
@@ -100,6 +101,32 @@ fn a_broken_configuration_is_named_by_line() {
         "/nonexistent.toml",
     );
     check(tocsin(&["scan", "--rules-dir", "/nonexistent"]), 1, "/nonexistent");
+}
+
+#[test]
+fn an_output_that_cannot_be_is_named_by_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tocsin.toml");
+    fs::write(&file, "\n[output.webhook]\nurl = 'logs'\n").unwrap();
+    for command in ["run", "selftest"] {
+        check(
+            tocsin(&[command, "--config", file.to_str().unwrap()]),
+            1,
+            "tocsin.toml:3: output.webhook.url: not http:// or https:// with a host",
+        );
+    }
+}
+
+#[test]
+fn a_level_of_the_log_that_is_none_is_said_and_silences_nothing() {
+    let mut command = tocsin(&["scan", "--docker-socket", "/nonexistent/docker.sock"]);
+    let output = command.env("TOCSIN_LOG", "inof").output().unwrap();
+    let errors = stderr(&output);
+    assert!(
+        errors.contains("TOCSIN_LOG is inof, which is none of error,"),
+        "{errors}"
+    );
+    assert!(errors.contains("container runtime cannot be asked"), "{errors}");
 }
 
 #[test]

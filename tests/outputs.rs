@@ -164,12 +164,7 @@ fn a_full_disk_delays_the_file_and_is_an_alert_elsewhere() {
     let file = disk.0.join("alerts");
     let configuration = configuration(&folder, &format!("[output.file]\npath = '{}'\n", file.display()));
     let agent = Tocsin::start_in(&folder.path().join("state"), &configuration, &[]);
-    let filler = disk.0.join("filler");
-    let dd = Command::new("dd")
-        .args(["if=/dev/zero", &format!("of={}", filler.display()), "bs=4k"])
-        .stderr(Stdio::null())
-        .status();
-    assert!(!dd.unwrap().success(), "the disk is full");
+    let filler = disk.fill();
     let meanwhile: Vec<_> = (0..4).map(|_| run_deleted("/dev/shm")).collect();
     let down = agent.wait_for_alert("An output is down", |_| true);
     let expected = format!(
@@ -263,10 +258,10 @@ fn an_agent_whose_standard_output_has_gone_goes_on_with_a_file() {
 }
 
 /// A small disk; unmounted when dropped.
-struct Disk(PathBuf);
+pub(crate) struct Disk(pub(crate) PathBuf);
 
 impl Disk {
-    fn mount(at: &Path) -> Self {
+    pub(crate) fn mount(at: &Path) -> Self {
         fs::create_dir(at).unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=64k", "tocsin-test"])
@@ -274,6 +269,23 @@ impl Disk {
             .status();
         assert!(mounted.unwrap().success());
         Self(at.to_owned())
+    }
+
+    /// Leaves no room, until the file is removed that it gives.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let filler = self.0.join("filler");
+        let dd = Command::new("dd")
+            .args(["if=/dev/zero", &format!("of={}", filler.display()), "bs=4k"])
+            .stderr(Stdio::null())
+            .status();
+        assert!(!dd.unwrap().success(), "the disk is full");
+        filler
+    }
+
+    /// Lets nobody write to it any more.
+    pub(crate) fn make_read_only(&self) {
+        let mounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
+        assert!(mounted.unwrap().success());
     }
 }
 
@@ -305,14 +317,14 @@ fn configuration(folder: &TempDir, text: &str) -> PathBuf {
 }
 
 /// The alerts of a file, of which every line is one.
-fn alerts_of(file: &Path) -> Vec<Value> {
+pub(crate) fn alerts_of(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
     let alert = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     whole.lines().map(alert).collect()
 }
 
-fn uids(alerts: &[Value]) -> Vec<String> {
+pub(crate) fn uids(alerts: &[Value]) -> Vec<String> {
     alerts
         .iter()
         .map(|alert| text(alert, "/finding_info/uid").to_owned())

@@ -202,6 +202,24 @@ fn metrics_over_tcp_need_a_token_that_others_cannot_read() {
     assert_eq!(check(), expected);
 }
 
+/// The outputs that `tocsin status` names.
+pub(crate) fn sinks(socket: &Path) -> Vec<String> {
+    let status = json(socket);
+    let sinks = status["sinks"].as_array().unwrap();
+    sinks
+        .iter()
+        .map(|sink| sink["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What `tocsin status` says is wrong with an output.
+pub(crate) fn trouble(socket: &Path, output: &str) -> String {
+    let status = json(socket);
+    let mut sinks = status["sinks"].as_array().unwrap().iter();
+    let sink = sinks.find(|sink| sink["name"] == output).unwrap();
+    sink["trouble"].as_str().unwrap_or_default().to_owned()
+}
+
 /// An agent with that configuration, and its control socket.
 fn start(folder: &Path, configuration: &str) -> (Tocsin, std::path::PathBuf) {
     let file = folder.join("tocsin.toml");

@@ -76,7 +76,7 @@ pub enum Activity {
 }
 
 /// How much an alert matters, as Sigma grades it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Worth knowing.
     Informational,

@@ -19,6 +19,7 @@ mod generate;
 mod output;
 
 use std::{
+    env,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -30,7 +31,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use jiff::SignedDuration;
 use toml::Value;
-use tracing::{error, info, warn};
+use tracing::{error, info, level_filters::LevelFilter, warn};
 use tracing_subscriber::EnvFilter;
 
 use self::output::{Output, reader_has_gone};
@@ -125,13 +126,25 @@ impl Cli {
 
 /// The agent's own log: to standard error, since standard output belongs to alerts. `TOCSIN_LOG` sets its level.
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("TOCSIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let said = env::var("TOCSIN_LOG").ok().filter(|said| !said.is_empty());
+    let filter = said.as_deref().and_then(log_filter);
+    let refused = said.filter(|_| filter.is_none());
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info")))
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .init();
+    if let Some(said) = refused {
+        warn!("TOCSIN_LOG is {said}, which is none of error, warn, info, debug and trace: it is info");
+    }
+}
+
+/// What is to be logged; `None` where that is no level. A word that is none would be taken for the name of a module, and
+/// silence everything else.
+fn log_filter(said: &str) -> Option<EnvFilter> {
+    let is_level = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    said.split(',').all(is_level).then(|| said.parse().ok())?
 }
 
 fn to_stdout(command: impl FnOnce(&mut Output) -> Result<ExitCode>) -> Result<ExitCode> {
@@ -287,9 +300,18 @@ fn open_sinks(
     health: Option<&sources::Sender>,
 ) -> Result<(Arc<Log>, sinks::Handle)> {
     let log = Log::new(config.redactor()?);
-    let opened = sinks::open(outputs, &Arc::new(Host::detect()))?;
-    let handle = sinks::start(opened, &log, health)?;
+    let host = Arc::new(Host::detect());
+    let opened = sinks::open(outputs, &host)?;
+    let handle = sinks::start(opened, host, &log, health)?;
     Ok((log, handle))
+}
+
+/// An error about a setting of these layers, with the place where that stands.
+fn in_its_place(layers: &Layers, error: &anyhow::Error) -> Problems {
+    match layers.read() {
+        Ok(effective) => Problems(vec![layers.problem(&effective, error)]),
+        Err(problems) => problems,
+    }
 }
 
 fn path_value(path: &Path) -> Result<Value> {
@@ -302,7 +324,7 @@ fn path_value(path: &Path) -> Result<Value> {
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
 
 /// Lets the sinks deliver what is left. An alert that did not get everywhere is a failure.
-fn finish(sinks: sinks::Handle) -> Result<()> {
+fn finish(sinks: &sinks::Handle) -> Result<()> {
     let late = sinks.finish(Instant::now() + LAST_DELIVERIES);
     let late: Vec<_> = late.iter().map(|(name, count)| format!("{name} {count}")).collect();
     anyhow::ensure!(late.is_empty(), "alerts could not be delivered: {}", late.join(", "));
@@ -316,3 +338,6 @@ fn parse_format(name: &str) -> Result<Format, String> {
 fn parse_level(name: &str) -> Result<Level, String> {
     name.parse()
 }
+
+#[cfg(test)]
+mod tests;

@@ -343,7 +343,6 @@ const READ_AT_START: &[&str] = &[
     "logins",
     "control",
     "metrics",
-    "output",
 ];
 
 impl Config {
@@ -384,6 +383,9 @@ impl Config {
         if self.metrics.listen.is_some() && self.metrics.token_file.is_none() {
             let reason = "over TCP a token is needed: set metrics.token-file".to_owned();
             found.push(("metrics.listen".to_owned(), reason));
+        }
+        if self.state.as_os_str().is_empty() {
+            found.push(("state".to_owned(), "a folder is needed".to_owned()));
         }
         found
     }

@@ -13,7 +13,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 
 /// What the agent needs: to load and attach kernel programs and to look into containers' networks, to attach to cgroups, to
 /// read other processes' `/proc` entries, to read any file, and to lock the ring's memory.
-const NEEDED: CapabilitySet = CapabilitySet::SYS_ADMIN
+pub const NEEDED: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::SYS_PTRACE)
     .union(CapabilitySet::DAC_READ_SEARCH)

@@ -229,7 +229,11 @@ impl Stream {
                 self.report("rules-refused", reasons.join("; "));
             }
             (Reloaded::Settings(config, redactor, changed), Last::Judge(judge)) => {
-                info!(settings = changed.join(", "), "configuration loaded anew");
+                if changed.is_empty() {
+                    info!("the configuration is in order again");
+                } else {
+                    info!(settings = changed.join(", "), "configuration loaded anew");
+                }
                 judge.configure(&config, *redactor);
                 self.entrance.baseline().set_learning(config.baseline.measure());
                 self.configuration_refused = None;

@@ -52,6 +52,10 @@ struct Cursor {
     waiting: usize,
     /// Those that it missed and was not told of.
     lost: u64,
+    /// Nothing more is for it.
+    ended: bool,
+    /// It shall not sleep on before it has looked for what it is told elsewhere.
+    nudged: bool,
 }
 
 /// Which alerts a reader is given.
@@ -125,6 +129,8 @@ impl Log {
             wanted,
             waiting: 0,
             lost: 0,
+            ended: false,
+            nudged: false,
         };
         state.cursors.push(Some(cursor));
         Reader {
@@ -155,6 +161,38 @@ impl Log {
         state.cursors[index].as_ref().map_or(0, |cursor| cursor.waiting)
     }
 
+    /// Has the reader of that number want something else from now on, also of what waits for it.
+    pub fn set_wanted(&self, index: usize, wanted: Wanted) {
+        let mut state = self.state();
+        let State {
+            alerts,
+            first,
+            cursors,
+            lost,
+            ..
+        } = &mut *state;
+        if let Some(cursor) = &mut cursors[index] {
+            *lost += cursor.set_wanted(wanted, alerts, *first);
+        }
+    }
+
+    /// Says that nothing more is for the reader of that number: it ends when it has read what waits for it.
+    pub fn end(&self, index: usize) {
+        self.tell(index, |cursor| cursor.ended = true);
+    }
+
+    /// Has the reader of that number look up from its sleep, once.
+    pub fn nudge(&self, index: usize) {
+        self.tell(index, |cursor| cursor.nudged = true);
+    }
+
+    fn tell(&self, index: usize, what: impl FnOnce(&mut Cursor)) {
+        if let Some(cursor) = &mut self.state().cursors[index] {
+            what(cursor);
+        }
+        self.news.notify_all();
+    }
+
     /// A reader that panicked holds no half-made change: every change is made under one call here.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -164,6 +202,17 @@ impl Log {
 impl State {
     fn next(&self) -> Seq {
         self.first + self.alerts.len() as u64
+    }
+
+    /// Whether nothing more will come for the reader.
+    fn is_over(&self, index: usize) -> bool {
+        self.closed || self.cursors[index].as_ref().is_none_or(|cursor| cursor.ended)
+    }
+
+    /// Whether somebody has nudged the reader, which is told once.
+    fn take_nudge(&mut self, index: usize) -> bool {
+        let cursor = self.cursors[index].as_mut();
+        cursor.is_some_and(|cursor| std::mem::take(&mut cursor.nudged))
     }
 
     fn push(&mut self, alert: Arc<Alert>) {
@@ -178,7 +227,8 @@ impl State {
             ..
         } = self;
         for cursor in cursors.iter_mut().flatten() {
-            cursor.waiting += usize::from(alerts.back().is_some_and(|(alert, _)| cursor.wants(alert)));
+            let wanted = alerts.back().is_some_and(|(alert, _)| cursor.wants(alert));
+            cursor.waiting += usize::from(wanted && !cursor.ended);
             while cursor.waiting > cursor.wanted.queue {
                 *lost += cursor.skip(alerts, *first);
             }
@@ -241,9 +291,21 @@ impl Cursor {
         alert.rule.level >= self.wanted.min_level
     }
 
+    /// Counts anew what waits, and gives how many are lost since more do than may.
+    fn set_wanted(&mut self, wanted: Wanted, alerts: &VecDeque<(Arc<Alert>, usize)>, first: Seq) -> u64 {
+        self.wanted = wanted;
+        let waiting = alerts.iter().skip(position(self.next, first));
+        self.waiting = waiting.filter(|(alert, _)| self.wants(alert)).count();
+        let mut lost = 0;
+        while self.waiting > self.wanted.queue {
+            lost += self.skip(alerts, first);
+        }
+        lost
+    }
+
     /// Passes over the next alert, and gives how many are lost by that.
     fn skip(&mut self, alerts: &VecDeque<(Arc<Alert>, usize)>, first: Seq) -> u64 {
-        let wanted = self.wants(&alerts[position(self.next, first)].0);
+        let wanted = self.waiting > 0 && self.wants(&alerts[position(self.next, first)].0);
         self.next += 1;
         self.waiting -= usize::from(wanted);
         self.lost += u64::from(wanted);
@@ -257,7 +319,8 @@ fn position(seq: Seq, first: Seq) -> usize {
 }
 
 impl Reader {
-    /// Waits for alerts and gives up to `max` of them; `None` once the log is closed and all is read.
+    /// Waits for alerts and gives up to `max` of them, or none if somebody nudged; `None` once nothing more comes and all
+    /// is read.
     pub fn read(&mut self, max: usize) -> Option<Batch> {
         let mut state = self.log.state();
         loop {
@@ -265,8 +328,11 @@ impl Reader {
             if !batch.alerts.is_empty() || batch.lost > 0 {
                 return Some(batch);
             }
-            if state.closed {
+            if state.is_over(self.index) {
                 return None;
+            }
+            if state.take_nudge(self.index) {
+                return Some(Batch::default());
             }
             state.waiting += 1;
             state = self.log.news.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -286,11 +352,24 @@ impl Reader {
         cursor.map_or(0, |cursor| std::mem::take(&mut cursor.lost))
     }
 
-    /// Sleeps for `duration`, or until the log is closed; tells whether it is.
+    /// Gives up what waits for it, and tells how much that is.
+    pub fn give_up(&mut self) -> usize {
+        let mut state = self.log.state();
+        let next = state.next();
+        let waiting = state.cursors[self.index].as_mut().map_or(0, |cursor| {
+            cursor.next = next;
+            std::mem::take(&mut cursor.waiting)
+        });
+        state.release();
+        waiting
+    }
+
+    /// Sleeps for `duration`, or until somebody nudges or nothing more comes; tells whether nothing does.
     pub fn pause(&self, duration: Duration) -> bool {
         let state = self.log.state();
-        let waited = self.log.news.wait_timeout_while(state, duration, |state| !state.closed);
-        waited.unwrap_or_else(PoisonError::into_inner).0.closed
+        let sleeps = |state: &mut State| !state.is_over(self.index) && !state.take_nudge(self.index);
+        let waited = self.log.news.wait_timeout_while(state, duration, sleeps);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_over(self.index)
     }
 }
 

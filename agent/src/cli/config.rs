@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use tracing::warn;
 
@@ -102,20 +102,8 @@ fn problems_of_others(layers: &Layers, effective: &Effective) -> Vec<Problem> {
         .feed
         .iter()
         .filter_map(|(name, feed)| feeds::check(name, feed).err());
-    let problem = |error: Error| {
-        let reason = format!("{error:#}");
-        let (path, reason) = reason.split_once(": ").unwrap_or(("", &reason));
-        let origin = match effective.origin(path) {
-            Origin::Default => Origin::File(layers.path().to_owned(), 0),
-            origin => origin.clone(),
-        };
-        Problem {
-            origin,
-            path: path.to_owned(),
-            reason: reason.to_owned(),
-        }
-    };
-    outputs.into_iter().chain(feeds).map(problem).collect()
+    let errors = outputs.into_iter().chain(feeds);
+    errors.map(|error| layers.problem(effective, &error)).collect()
 }
 
 fn show(effective: &Effective, changed: bool, out: &mut impl Write) -> Result<()> {

@@ -101,7 +101,7 @@ impl ReplayArgs {
             read(file, self.source, &mut counts, |event| stream.carry(vec![event]))?;
         }
         stream.finish();
-        let delivered = finish(sinks);
+        let delivered = finish(&sinks);
         eprintln!(
             "{} events, {} alerts, {} lines refused",
             counts.events,

@@ -102,7 +102,7 @@ impl ScanArgs {
             stream.finish();
             stream.raised()
         });
-        finish(sinks)?;
+        finish(&sinks)?;
         Ok(exit_code(raised, self.fail_on))
     }
 }

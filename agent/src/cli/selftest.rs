@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AlertArgs, RulesArgs, configuration, load_rules};
+use super::{AlertArgs, RulesArgs, configuration, in_its_place, load_rules};
 use crate::{
     alert::{
         Level,
@@ -59,7 +59,8 @@ impl SelftestArgs {
             .first()
             .context("the rule health-selftest is switched off")?;
 
-        let outcomes = selftest::deliver(&config.output, &Arc::new(Host::detect()), alert)?;
+        let outcomes = selftest::deliver(&config.output, &Arc::new(Host::detect()), alert);
+        let outcomes = outcomes.map_err(|error| in_its_place(&layers, &error))?;
         let mut code = ExitCode::SUCCESS;
         for outcome in outcomes {
             match outcome.result {

@@ -132,9 +132,14 @@ fn text(status: &Status) -> String {
             lost,
             failures,
             waiting,
+            trouble,
         } = sink;
         let text = format_args!("{delivered} delivered, {waiting} waiting, {failures} failures, {lost} lost");
-        report.say(good(*lost == 0), name, text);
+        let reason = trouble
+            .as_ref()
+            .map_or_else(String::new, |trouble| format!(": {trouble}"));
+        let verdict = good(*lost == 0 && trouble.is_none());
+        report.say(verdict, name, format_args!("{text}{reason}"));
     }
     report.0
 }

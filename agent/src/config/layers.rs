@@ -113,6 +113,21 @@ impl Layers {
         self.path().with_added_extension("d")
     }
 
+    /// What is wrong with a setting, from an error that begins with its name.
+    pub fn problem(&self, effective: &Effective, error: &anyhow::Error) -> Problem {
+        let reason = format!("{error:#}");
+        let (path, reason) = reason.split_once(": ").unwrap_or(("", &reason));
+        let origin = match effective.origin(path) {
+            Origin::Default => Origin::File(self.path().to_owned(), 0),
+            origin => origin.clone(),
+        };
+        Problem {
+            origin,
+            path: path.to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+
     /// Reads it all, and says all that is wrong.
     pub fn read(&self) -> Result<Effective, Problems> {
         let mut reading = Reading::default();

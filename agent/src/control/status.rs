@@ -154,6 +154,9 @@ pub struct Sink {
     pub failures: u64,
     /// Alerts that it has in hand and still tries to deliver.
     pub waiting: u64,
+    /// Why the last delivery failed; `None` while all is well.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// What the kernel's reader counts for others to read.
@@ -231,12 +234,18 @@ impl Desk {
         self.stream.send(question).await.ok()?;
         let stream = timeout(ANSWER, answer).await.ok()?.ok()?;
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let sinks = sinks.status().map(|sink| Sink {
+        let sinks = sinks.status().into_iter().map(|sink| Sink {
             name: sink.name.to_owned(),
             delivered: count(&sink.counters.delivered),
             lost: count(&sink.counters.lost),
             failures: count(&sink.counters.failures),
             waiting: sink.waiting,
+            trouble: sink
+                .counters
+                .trouble
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
         });
         let mut runtimes = self.fixed.stream.runtimes.clone();
         runtimes.extend(stream.runtimes);

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Write as _},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,7 +18,11 @@ use jiff::SignedDuration;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink, settings::at_least};
+use super::{
+    Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink,
+    pending::Pending,
+    settings::{at_least, fingerprint},
+};
 use crate::{
     alert::{Alert, Level},
     config::values,
@@ -32,7 +36,7 @@ pub(super) const SINK: Row = Row {
 };
 
 /// A file that rotates, and that others such as logrotate may rotate instead (docs/outputs.md).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct FileSettings {
     /// Its absolute path; empty: there is none. Only root can read what is created there.
@@ -85,6 +89,7 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
         name: SINK.name,
         wanted: at_least(settings.min_level),
         sink: Box::new(Rotating::new(path, limits, Formatter::plain(settings.format, host))),
+        made_from: fingerprint(settings, &[]),
     }])
 }
 
@@ -102,9 +107,7 @@ struct Rotating {
     limits: Limits,
     formatter: Formatter,
     open: Option<Open>,
-    /// Formatted and not yet written, from `written` on.
-    pending: Vec<u8>,
-    written: usize,
+    pending: Pending,
     /// That it could not be rotated has been said.
     complained: bool,
 }
@@ -121,12 +124,16 @@ struct Open {
 impl Sink for Rotating {
     fn deliver(&mut self, alerts: &[Arc<Alert>]) -> Result<(), Failure> {
         for alert in alerts {
-            self.formatter.write(alert, &mut self.pending);
+            self.pending.push(alert, &self.formatter);
         }
         let written = self.write();
         written
             .with_context(|| format!("writing to {}", self.path.display()))
             .map_err(Failure::Later)
+    }
+
+    fn undelivered(&self) -> usize {
+        self.pending.alerts()
     }
 }
 
@@ -137,8 +144,7 @@ impl Rotating {
             limits,
             formatter,
             open: None,
-            pending: Vec::new(),
-            written: 0,
+            pending: Pending::default(),
             complained: false,
         }
     }
@@ -154,20 +160,10 @@ impl Rotating {
         let Some(Open { file, size, .. }) = &mut self.open else {
             return Ok(());
         };
-        while self.written < self.pending.len() {
-            match file.write(&self.pending[self.written..]) {
-                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
-                Ok(count) => {
-                    self.written += count;
-                    *size += count as u64;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.pending.clear();
-        self.written = 0;
-        Ok(())
+        let before = self.pending.left();
+        let written = self.pending.write_to(file);
+        *size += (before - self.pending.left()) as u64;
+        Ok(written?)
     }
 
     /// Lets go of a file that has been moved away or removed, and sees how long it is now.
@@ -189,22 +185,15 @@ impl Rotating {
             Err(error) => return Err(error.into()),
         };
         if cut {
-            self.begin_line_again();
+            self.pending.begin_again();
         }
         Ok(())
     }
 
-    /// The first half of a line stands where nobody will look for it.
-    fn begin_line_again(&mut self) {
-        let line = self.pending[..self.written].iter().rposition(|byte| *byte == b'\n');
-        self.written = line.map_or(0, |end| end + 1);
-    }
-
     fn is_due(&self) -> bool {
         let Some(open) = &self.open else { return false };
-        let in_a_line = self.written > 0 && self.pending[self.written - 1] != b'\n';
-        let news = (self.pending.len() - self.written) as u64;
-        if open.size == 0 || news == 0 || in_a_line {
+        let news = self.pending.left() as u64;
+        if open.size == 0 || news == 0 || self.pending.is_in_an_alert() {
             return false;
         }
         let age = open.born.elapsed().unwrap_or_default();

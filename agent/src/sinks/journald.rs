@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use self::native::Entry;
 use super::{
     Failure, Formatter, Host, Opened, Outputs, Row, Sink, facts,
-    settings::{FormatOrNone, at_least},
+    settings::{FormatOrNone, at_least, fingerprint},
     summary::Summary,
     visible::visible,
 };
@@ -36,7 +36,7 @@ pub(super) const SINK: Row = Row {
 };
 
 /// The systemd journal, by its native protocol: `journalctl` can select by every fact of an alert (docs/outputs.md).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct JournaldSettings {
     /// Whether alerts go there.
@@ -85,6 +85,7 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
             socket: None,
             pending: Vec::new(),
         }),
+        made_from: fingerprint(settings, &[]),
     }])
 }
 
@@ -104,6 +105,10 @@ impl Sink for Journal {
         let sent = self.send();
         sent.with_context(|| format!("writing to the journal at {}", self.path.display()))
             .map_err(Failure::Later)
+    }
+
+    fn undelivered(&self) -> usize {
+        self.pending.len()
     }
 }
 

@@ -16,6 +16,8 @@ mod journald;
 mod syslog;
 mod webhook;
 mod settings;
+mod pending;
+mod running;
 mod delivery;
 mod report;
 pub mod selftest;
@@ -23,32 +25,19 @@ pub mod selftest;
 use std::{
     fmt,
     num::NonZeroUsize,
-    panic::{AssertUnwindSafe, catch_unwind},
     str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
-use tokio::sync::Notify;
+use anyhow::ensure;
 
-use self::report::Report;
 pub use self::{
     host::Host,
+    running::{Handle, Status, start},
     settings::{Outputs, SECTIONS},
 };
-use crate::{
-    alert::{
-        Alert,
-        log::{Log, Wanted},
-    },
-    sources,
-};
+use crate::alert::{Alert, log::Wanted};
 
 /// Every kind of sink. A new one is a file and a row, its settings a field of [`Outputs`] and a row of [`SECTIONS`].
 pub const SINKS: &[Row] = &[stdout::SINK, file::SINK, journald::SINK, syslog::SINK, webhook::SINK];
@@ -72,6 +61,8 @@ pub struct Opened {
     pub wanted: Wanted,
     /// The sink.
     pub sink: Box<dyn Sink>,
+    /// By what it is made anew when the configuration changes ([`settings::fingerprint`]).
+    pub made_from: u64,
 }
 
 /// Delivers alerts somewhere.
@@ -79,6 +70,9 @@ pub trait Sink: Send {
     /// Delivers the alerts in order. After a failure it keeps what is undelivered, and the next call goes on with it,
     /// before the alerts it brings. Called without alerts, it gets ready.
     fn deliver(&mut self, alerts: &[Arc<Alert>]) -> Result<(), Failure>;
+
+    /// How many of the alerts that it was last given, counted from the end, are not delivered.
+    fn undelivered(&self) -> usize;
 
     /// So many alerts are delivered in one go at most: those, if it stays stuck, are not in the log any more.
     fn batch(&self) -> NonZeroUsize {
@@ -116,7 +110,7 @@ impl Failure {
 }
 
 /// The form of an alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// An OCSF Detection Finding, one JSON object a line.
     Ocsf,
@@ -139,36 +133,8 @@ pub struct Counters {
     pub in_hand: AtomicU64,
     /// Failures since something was delivered; 0 while all is well.
     pub failing: AtomicU64,
-}
-
-/// The running sinks.
-#[derive(Debug)]
-pub struct Handle {
-    log: Arc<Log>,
-    gone: Arc<Notify>,
-    /// Disconnected once every sink has ended.
-    ended: mpsc::Receiver<()>,
-    sinks: Vec<Running>,
-}
-
-/// A sink on its thread.
-#[derive(Debug)]
-struct Running {
-    name: &'static str,
-    counters: Arc<Counters>,
-    /// Its reader's number in the log.
-    reader: usize,
-}
-
-/// How a sink fares.
-#[derive(Clone, Copy, Debug)]
-pub struct Status<'a> {
-    /// Its name: that of its section.
-    pub name: &'static str,
-    /// What it did so far.
-    pub counters: &'a Counters,
-    /// Alerts that it has not delivered yet.
-    pub waiting: u64,
+    /// Why the last of them failed; `None` while all is well.
+    pub trouble: Mutex<Option<String>>,
 }
 
 /// At most so many alerts are delivered in one go, unless the sink takes fewer.
@@ -188,73 +154,6 @@ pub fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<Opened>> 
     }
     ensure!(!all.is_empty(), "every output is off: alerts would go nowhere");
     Ok(all)
-}
-
-/// Starts those sinks, each on its own thread. How they fare is told as events to `health`, as long as that is there.
-pub fn start(opened: Vec<Opened>, log: &Arc<Log>, health: Option<&sources::Sender>) -> anyhow::Result<Handle> {
-    let gone = Arc::new(Notify::new());
-    let living = Arc::new(AtomicUsize::new(opened.len()));
-    let (running, ended) = mpsc::channel::<()>();
-    let mut sinks = Vec::new();
-    for Opened { name, wanted, mut sink } in opened {
-        let mut reader = log.reader(wanted);
-        let counters = Arc::new(Counters::default());
-        sinks.push(Running {
-            name,
-            counters: Arc::clone(&counters),
-            reader: reader.index(),
-        });
-        let (gone, living, running) = (Arc::clone(&gone), Arc::clone(&living), running.clone());
-        let mut report = Report::new(name, counters, health);
-        thread::Builder::new()
-            .name(format!("sink-{name}"))
-            .spawn(move || {
-                let deliver = AssertUnwindSafe(|| delivery::run(sink.as_mut(), &mut reader, &mut report));
-                let ended = catch_unwind(deliver).unwrap_or_else(|_| Err(anyhow::anyhow!("its thread panicked")));
-                if let Err(error) = ended {
-                    report.gone(&error);
-                    if living.fetch_sub(1, Ordering::Relaxed) == 1 {
-                        gone.notify_one();
-                    }
-                }
-                drop(running);
-            })
-            .with_context(|| format!("starting the thread of sink {name}"))?;
-    }
-    Ok(Handle {
-        log: Arc::clone(log),
-        gone,
-        ended,
-        sinks,
-    })
-}
-
-impl Handle {
-    /// Waits until the last sink is gone for good, such as standard output when its reader has ended: time to stop.
-    pub async fn gone(&self) {
-        self.gone.notified().await;
-    }
-
-    /// How each sink fares.
-    pub fn status(&self) -> impl Iterator<Item = Status<'_>> {
-        self.sinks.iter().map(|sink| Status {
-            name: sink.name,
-            counters: &sink.counters,
-            waiting: self.log.waiting(sink.reader) as u64 + sink.counters.in_hand.load(Ordering::Relaxed),
-        })
-    }
-
-    /// Closes the log and lets the sinks deliver what is in it, until `deadline`. Gives those that had not by then, and
-    /// how many alerts each; a sink whose reader has gone misses none.
-    pub fn finish(self, deadline: Instant) -> Vec<(&'static str, u64)> {
-        self.log.close();
-        // Nothing is ever sent: the wait ends when the last sink drops its end.
-        let _ended_or_late = self
-            .ended
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()));
-        let late = self.status().filter(|sink| sink.waiting > 0);
-        late.map(|sink| (sink.name, sink.waiting)).collect()
-    }
 }
 
 impl Format {

@@ -4,7 +4,7 @@
 //! an alert about a sink that the sink itself cannot deliver makes no further ones.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,10 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::WeakSender;
 
 use super::Counters;
-use crate::{
-    event::{Event, Health, Kind},
-    sources,
-};
+use crate::event::{Event, Health, Kind};
 
 /// Failures in a row that make an outage: less is not worth an alert.
 const OUTAGE: u64 = 3;
@@ -38,11 +35,11 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(name: &'static str, counters: Arc<Counters>, health: Option<&sources::Sender>) -> Self {
+    pub(super) fn new(name: &'static str, counters: Arc<Counters>, health: Option<WeakSender<Vec<Event>>>) -> Self {
         Self {
             name,
             counters,
-            health: health.map(sources::Sender::downgrade),
+            health,
             down: None,
             untold: 0,
             losses_told: None,
@@ -57,6 +54,7 @@ impl Report {
     pub(super) fn failed(&mut self, error: &anyhow::Error) {
         self.counters.failures.fetch_add(1, Ordering::Relaxed);
         let failing = self.counters.failing.fetch_add(1, Ordering::Relaxed) + 1;
+        self.set_trouble(Some(format!("{error:#}")));
         if failing == 1 {
             tracing::error!(
                 sink = self.name,
@@ -73,6 +71,7 @@ impl Report {
     /// Everything that it was given is delivered.
     pub(super) fn works(&mut self) {
         if self.counters.failing.swap(0, Ordering::Relaxed) > 0 {
+            self.set_trouble(None);
             tracing::info!(sink = self.name, "alerts are delivered again");
         }
         if let Some(since) = self.down.take() {
@@ -97,11 +96,24 @@ impl Report {
         self.tell("sink-loss", detail);
     }
 
+    /// So many alerts were not delivered in the time that an output has which was removed.
+    pub(super) fn gave_up(&mut self, count: u64) {
+        // There is no later to tell it.
+        self.losses_told = None;
+        self.lost(count, "the output was removed, and could not take them any more");
+    }
+
     /// It has ended for good.
     pub(super) fn gone(&mut self, error: &anyhow::Error) {
         self.counters.in_hand.store(0, Ordering::Relaxed);
         tracing::error!(sink = self.name, error = format!("{error:#}"), "sink is gone");
-        self.tell("sink-down", format!("{}: {error:#}; it is given up", self.name));
+        let trouble = format!("{error:#}; it is given up");
+        self.tell("sink-down", format!("{}: {trouble}", self.name));
+        self.set_trouble(Some(trouble));
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.counters.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// The stream never waits for a sink, so waiting for the stream ends.
@@ -139,7 +151,7 @@ mod tests {
     #[test]
     fn an_outage_is_told_once_and_its_end_too() {
         let (sender, mut events) = mpsc::channel(16);
-        let mut report = Report::new("webhook", Arc::default(), Some(&sender));
+        let mut report = Report::new("webhook", Arc::default(), Some(sender.downgrade()));
         report.failed(&anyhow!("refused"));
         report.works();
         assert_eq!(told(&mut events), [], "one failure is none");
@@ -159,7 +171,7 @@ mod tests {
     #[test]
     fn losses_are_all_counted_and_seldom_told() {
         let (sender, mut events) = mpsc::channel(16);
-        let mut report = Report::new("webhook", Arc::default(), Some(&sender));
+        let mut report = Report::new("webhook", Arc::default(), Some(sender.downgrade()));
         for count in [0, 3, 0, 4, 5] {
             report.lost(count, "too slow");
         }
@@ -174,7 +186,7 @@ mod tests {
     #[test]
     fn a_report_keeps_no_stream_alive() {
         let (sender, mut events) = mpsc::channel(1);
-        let mut report = Report::new("file", Arc::default(), Some(&sender));
+        let mut report = Report::new("file", Arc::default(), Some(sender.downgrade()));
         drop(sender);
         assert!(events.blocking_recv().is_none());
         report.gone(&anyhow!("it ends"));

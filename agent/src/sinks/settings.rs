@@ -1,6 +1,11 @@
 //! The sections `[output.…]` of the configuration: which sinks there are, each with the settings of its own file.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt, fs,
+    hash::{DefaultHasher, Hash, Hasher as _},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +70,18 @@ pub(super) fn at_least(min_level: Level) -> Wanted {
     }
 }
 
+/// By what an output is made anew: its settings, and what the files say that they name.
+pub(super) fn fingerprint(settings: &impl Hash, files: &[&Option<PathBuf>]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    settings.hash(&mut hasher);
+    for file in files.iter().copied().flatten() {
+        fs::read(file).ok().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
 /// The form of the whole alert where an output has another one anyway; `None`: not the whole alert.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FormatOrNone(pub Option<Format>);
 
 impl fmt::Display for FormatOrNone {
@@ -89,7 +104,7 @@ impl FromStr for FormatOrNone {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+    use std::{os::unix::fs::PermissionsExt, sync::Arc};
 
     use super::*;
     use crate::sinks::open;

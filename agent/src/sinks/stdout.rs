@@ -13,7 +13,11 @@ use anyhow::Context;
 use documented::{Documented, DocumentedFields};
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink, settings::at_least};
+use super::{
+    Failure, Format, Formatter, Host, Opened, Outputs, Row, Sink,
+    pending::Pending,
+    settings::{at_least, fingerprint},
+};
 use crate::{
     alert::{Alert, Level},
     config::values,
@@ -27,7 +31,7 @@ pub(super) const SINK: Row = Row {
 };
 
 /// Standard output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct StdoutSettings {
     /// Whether alerts go there.
@@ -51,7 +55,7 @@ impl Default for StdoutSettings {
 }
 
 /// A form, or `None` for what suits who reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FormatOrAuto(pub Option<Format>);
 
 impl fmt::Display for FormatOrAuto {
@@ -98,6 +102,7 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> anyhow::Result<Vec<Opened>> {
         name: SINK.name,
         wanted: at_least(settings.min_level),
         sink: Box::new(Writer::new(formatter, File::from(out))),
+        made_from: fingerprint(settings, &[]),
     }])
 }
 
@@ -117,9 +122,7 @@ fn width(stdout: &impl AsFd) -> usize {
 pub(super) struct Writer<W> {
     formatter: Formatter,
     out: W,
-    /// Formatted and not yet written, from `written` on: a failed write goes on in the middle of a line later.
-    pending: Vec<u8>,
-    written: usize,
+    pending: Pending,
 }
 
 impl<W: Write> Writer<W> {
@@ -127,22 +130,12 @@ impl<W: Write> Writer<W> {
         Self {
             formatter,
             out,
-            pending: Vec::new(),
-            written: 0,
+            pending: Pending::default(),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while self.written < self.pending.len() {
-            match self.out.write(&self.pending[self.written..]) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.pending.clear();
-        self.written = 0;
+        self.pending.write_to(&mut self.out)?;
         self.out.flush()
     }
 }
@@ -150,7 +143,7 @@ impl<W: Write> Writer<W> {
 impl<W: Write + Send> Sink for Writer<W> {
     fn deliver(&mut self, alerts: &[Arc<Alert>]) -> Result<(), Failure> {
         for alert in alerts {
-            self.formatter.write(alert, &mut self.pending);
+            self.pending.push(alert, &self.formatter);
         }
         self.flush().map_err(|error| {
             let gone = error.kind() == ErrorKind::BrokenPipe;
@@ -161,6 +154,10 @@ impl<W: Write + Send> Sink for Writer<W> {
                 Failure::Later(error)
             }
         })
+    }
+
+    fn undelivered(&self) -> usize {
+        self.pending.alerts()
     }
 }
 

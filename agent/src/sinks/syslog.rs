@@ -16,7 +16,7 @@ use self::{
 };
 use super::{
     Failure, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink,
-    settings::{FormatOrNone, QUEUE},
+    settings::{FormatOrNone, QUEUE, fingerprint},
 };
 use crate::{
     alert::{Alert, Level, log::Wanted},
@@ -32,7 +32,7 @@ pub(super) const SINK: Row = Row {
 };
 
 /// A syslog receiver, by RFC 5424 with structured data (docs/outputs.md).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct SyslogSettings {
     /// Where it listens: `unix:/dev/log`, `tcp://HOST:PORT` or `tls://HOST:PORT`; empty: there is none.
@@ -102,6 +102,7 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
             connection: None,
             pending: VecDeque::new(),
         }),
+        made_from: fingerprint(settings, &[&settings.ca, &settings.certificate, &settings.key_file]),
     }])
 }
 
@@ -138,6 +139,10 @@ impl Sink for Syslog {
         let messages = alerts.iter().map(|alert| self.messages.write(alert));
         self.pending.extend(messages);
         self.send().or_else(|error| self.failure(error))
+    }
+
+    fn undelivered(&self) -> usize {
+        self.pending.len()
     }
 
     fn rests(&self) -> (Duration, Duration) {

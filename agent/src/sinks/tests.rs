@@ -1,10 +1,16 @@
 use std::{
     io::{self, ErrorKind, Write},
-    sync::Mutex,
+    sync::{Mutex, atomic::Ordering},
+    time::Instant,
 };
 
-use super::{stdout::Writer, *};
-use crate::alert::{Level, redact::Redactor, samples};
+use super::{
+    delivery::{Delivery, Orders},
+    report::Report,
+    stdout::Writer,
+    *,
+};
+use crate::alert::{Level, log::Log, redact::Redactor, samples};
 
 /// A destination that takes a few bytes at a time and fails as it is told, each error once.
 #[derive(Clone, Default)]
@@ -45,7 +51,7 @@ fn check(
     alerts: &[Alert],
 ) -> (Vec<String>, anyhow::Result<()>, Arc<Counters>) {
     let log = Log::new(Redactor::off());
-    let mut reader = log.reader(settings::at_least(min_level));
+    let reader = log.reader(settings::at_least(min_level));
     for alert in alerts {
         log.append(alert.clone());
     }
@@ -53,8 +59,13 @@ fn check(
     let pipe = Pipe::default();
     pipe.failures.lock().unwrap().extend(failures.iter().rev());
     let counters = Arc::<Counters>::default();
-    let mut report = Report::new("stdout", Arc::clone(&counters), None);
-    let ended = delivery::run(&mut writer(&pipe), &mut reader, &mut report);
+    let mut delivery = Delivery {
+        sink: Box::new(writer(&pipe)),
+        reader,
+        report: Report::new("stdout", Arc::clone(&counters), None),
+        orders: Arc::<Orders>::default(),
+    };
+    let ended = delivery.run();
     let written = String::from_utf8(pipe.written.lock().unwrap().clone()).unwrap();
     let id = |line: &str| -> serde_json::Value { serde_json::from_str(line).expect("a whole line") };
     let ids = written
@@ -125,6 +136,10 @@ impl Sink for Fickle {
         self.taken.lock().unwrap().extend(ids);
         Ok(())
     }
+
+    fn undelivered(&self) -> usize {
+        self.pending.len()
+    }
 }
 
 fn started(sinks: Vec<Fickle>, log: &Arc<Log>) -> Handle {
@@ -133,8 +148,9 @@ fn started(sinks: Vec<Fickle>, log: &Arc<Log>) -> Handle {
         name,
         wanted: Wanted::ALL,
         sink: Box::new(sink),
+        made_from: 0,
     });
-    start(opened.collect(), log, None).unwrap()
+    start(opened.collect(), Arc::default(), log, None).unwrap()
 }
 
 fn soon() -> Instant {
@@ -157,11 +173,34 @@ fn what_is_refused_is_lost_and_the_others_arrive() {
     for alert in &alerts {
         log.append(alert.clone());
     }
-    let counters = Arc::clone(&handle.sinks[0].counters);
+    let counters = Arc::clone(&handle.status()[0].counters);
     assert_eq!(handle.finish(soon()), []);
     assert_eq!(*taken.lock().unwrap(), ids(&alerts[1..]));
     assert_eq!(counters.lost.load(Ordering::Relaxed), 1);
     assert_eq!(counters.delivered.load(Ordering::Relaxed), alerts.len() as u64 - 1);
+}
+
+#[test]
+fn an_output_that_was_removed_has_no_longer_than_it_has() {
+    let log = Log::new(Redactor::off());
+    let (taken, counters) = (Arc::<Mutex<Vec<String>>>::default(), Arc::<Counters>::default());
+    let mut delivery = Delivery {
+        sink: Box::new(Fickle {
+            taken: Arc::clone(&taken),
+            ..Fickle::default()
+        }),
+        reader: log.reader(Wanted::ALL),
+        report: Report::new("slow", Arc::clone(&counters), None),
+        orders: Arc::<Orders>::default(),
+    };
+    let alerts = samples::all();
+    for alert in &alerts {
+        log.append(alert.clone());
+    }
+    delivery.orders.leave(Instant::now());
+    delivery.run().unwrap();
+    assert_eq!(counters.lost.load(Ordering::Relaxed), alerts.len() as u64);
+    assert!(taken.lock().unwrap().is_empty());
 }
 
 #[test]
@@ -213,6 +252,10 @@ fn a_sink_that_panics_is_gone_and_the_others_stay() {
             assert!(alerts.is_empty(), "it cannot bear alerts");
             Ok(())
         }
+
+        fn undelivered(&self) -> usize {
+            0
+        }
     }
     let log = Log::new(Redactor::off());
     let taken = Arc::<Mutex<Vec<String>>>::default();
@@ -225,8 +268,9 @@ fn a_sink_that_panics_is_gone_and_the_others_stay() {
         name: "one",
         wanted: Wanted::ALL,
         sink,
+        made_from: 0,
     });
-    let handle = start(opened.collect(), &log, None).unwrap();
+    let handle = start(opened.collect(), Arc::default(), &log, None).unwrap();
     log.append(samples::exec());
     assert_eq!(handle.finish(soon()), []);
     assert_eq!(taken.lock().unwrap().len(), 1);

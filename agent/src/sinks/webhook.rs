@@ -20,7 +20,10 @@ use self::{
     client::{Answer, Client},
     signature::Key,
 };
-use super::{Failure, Format, Formatter, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink, settings::QUEUE};
+use super::{
+    Failure, Format, Formatter, Host, NETWORK_RESTS, Opened, Outputs, Row, Sink,
+    settings::{QUEUE, fingerprint},
+};
 use crate::{
     alert::{Alert, Level, log::Wanted},
     config::{secret::Secret, values},
@@ -36,7 +39,7 @@ pub(super) const SINK: Row = Row {
 };
 
 /// An HTTP receiver, such as a SIEM or falcosidekick: each alert is one request (docs/outputs.md).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Documented, DocumentedFields)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Documented, DocumentedFields)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct WebhookSettings {
     /// Where alerts are posted to, `https://` or `http://`; empty: there is none.
@@ -88,6 +91,19 @@ impl Default for WebhookSettings {
     }
 }
 
+impl WebhookSettings {
+    /// The files of which it holds what they say.
+    fn files(&self) -> [&Option<PathBuf>; 5] {
+        [
+            &self.secret_file,
+            &self.token_file,
+            &self.ca,
+            &self.certificate,
+            &self.key_file,
+        ]
+    }
+}
+
 fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
     let all = [
         ("webhook", "output.webhook", &outputs.webhook),
@@ -102,6 +118,7 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
                 queue: settings.queue,
             },
             sink: Box::new(Webhook::new(section, settings, host)?),
+            made_from: fingerprint(settings, &settings.files()),
         })
     });
     sinks.collect()
@@ -131,6 +148,10 @@ impl Sink for Webhook {
             self.pending = Some(self.message(alert));
         }
         self.post()
+    }
+
+    fn undelivered(&self) -> usize {
+        usize::from(self.pending.is_some())
     }
 
     /// What waits, waits in the log, whose length is this sink's queue.

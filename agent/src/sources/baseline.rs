@@ -42,7 +42,13 @@ pub fn load(folder: &std::path::Path) -> Option<Event> {
 /// Writes each copy, until nobody sends any more. What cannot be written is tried again after that time, since nothing
 /// new may be learned for long; a failure is said once, until it works again.
 pub async fn keep(folder: PathBuf, mut copies: mpsc::Receiver<Copy>, again: Duration) {
-    let (folder, mut failing) = (Arc::new(folder), false);
+    let folder = Arc::new(folder);
+    // Known before there is anything to lose.
+    let writable = file::may_be_written(&folder);
+    let mut failing = writable.is_err();
+    if let Err(error) = writable {
+        say_unkept(&error);
+    }
     let mut unkept: Option<Copy> = None;
     loop {
         let next = match &unkept {
@@ -67,10 +73,7 @@ pub async fn keep(folder: PathBuf, mut copies: mpsc::Receiver<Copy>, again: Dura
             }
             Err(error) => {
                 if !failing {
-                    warn!(
-                        reason = format!("{error:#}"),
-                        "what was learned cannot be kept, and goes with the agent"
-                    );
+                    say_unkept(&error);
                 }
                 failing = true;
                 unkept = Some(copy);
@@ -80,6 +83,13 @@ pub async fn keep(folder: PathBuf, mut copies: mpsc::Receiver<Copy>, again: Dura
             return;
         }
     }
+}
+
+fn say_unkept(error: &anyhow::Error) {
+    warn!(
+        reason = format!("{error:#}"),
+        "what was learned cannot be kept, and goes with the agent"
+    );
 }
 
 /// What is to be written of a copy that could not be and one that came since: the orders of both are done. One that

@@ -1,7 +1,7 @@
 //! The configuration while the agent runs: read anew when a file of it changes or somebody says so (SIGHUP). What can
 //! take effect at once does, the rest is named; a configuration with an error changes nothing.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::{
@@ -20,82 +20,110 @@ use crate::{
         layers::{Layers, Problem, Problems},
     },
     intel::settings::Feeds,
+    sinks,
 };
 
 /// How long the files must be still before they are read.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Watches the configuration until nobody listens any more. What is new in it goes to the stream, and the folders of
-/// rules and the feeds to who watches those.
-pub async fn follow(
-    layers: Layers,
-    mut in_force: Config,
-    folders: watch::Sender<Vec<PathBuf>>,
-    feeds: watch::Sender<Feeds>,
-    sender: mpsc::Sender<Reloaded>,
-) -> Result<()> {
+/// Who is told what is new.
+pub struct Listeners {
+    /// Who watches the folders of rules.
+    pub folders: watch::Sender<Vec<PathBuf>>,
+    /// Who reads the feeds.
+    pub feeds: watch::Sender<Feeds>,
+    /// The outputs.
+    pub outputs: Arc<sinks::Handle>,
+    /// The stream.
+    pub stream: mpsc::Sender<Reloaded>,
+}
+
+/// Watches the configuration until the stream listens no more, and has what is new put into force.
+pub async fn follow(layers: Layers, in_force: Config, listeners: Listeners) -> Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let (notice, mut changes) = mpsc::channel(1);
-    let mut refused = Vec::new();
+    let mut following = Following {
+        in_force,
+        refused: Vec::new(),
+        listeners,
+    };
     loop {
         // Watched first and read then: what changes in between is noticed.
         let watcher = watcher(&watched(&layers), notice.clone());
         if let Err(error) = &watcher {
             warn!("a changed configuration is only taken up on SIGHUP: {error:#}");
         }
-        let read = {
-            let layers = layers.clone();
-            spawn_blocking(move || read(&layers)).await?
-        };
-        match read {
-            Ok((config, redactor)) => {
-                refused.clear();
-                let differing = in_force.changes(&config);
-                let (later, now): (Vec<_>, Vec<_>) =
-                    differing.into_iter().partition(|path| Config::is_read_at_start(path));
-                if !later.is_empty() {
-                    warn!(
-                        settings = later.join(", "),
-                        "changed settings that take effect at the next start"
-                    );
-                }
-                in_force = config;
-                if !now.is_empty() {
-                    folders.send_if_modified(|folders| {
-                        let differ = *folders != in_force.rules;
-                        folders.clone_from(&in_force.rules);
-                        differ
-                    });
-                    feeds.send_if_modified(|feeds| {
-                        let differ = *feeds != in_force.feed;
-                        feeds.clone_from(&in_force.feed);
-                        differ
-                    });
-                    let reloaded = Reloaded::Settings(Box::new(in_force.clone()), Box::new(redactor), now);
-                    if sender.send(reloaded).await.is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-            // The same errors are told once.
-            Err(problems) if problems != refused => {
-                refused.clone_from(&problems);
-                if sender
-                    .send(Reloaded::SettingsRefused(Problems(problems)))
-                    .await
-                    .is_err()
-                {
-                    return Ok(());
-                }
-            }
-            Err(_) => {}
-        }
+        following.read(&layers).await?;
         tokio::select! {
-            _ = hangup.recv() => refused.clear(),
+            _ = hangup.recv() => following.refused.clear(),
             _ = changes.recv() => while timeout(QUIET, changes.recv()).await.is_ok() {},
-            () = sender.closed() => return Ok(()),
+            () = following.listeners.stream.closed() => return Ok(()),
         }
     }
+}
+
+/// What is in force, and who must know of another.
+struct Following {
+    in_force: Config,
+    /// What is wrong with what was read last.
+    refused: Vec<Problem>,
+    listeners: Listeners,
+}
+
+impl Following {
+    /// Reads what the configuration is now.
+    async fn read(&mut self, layers: &Layers) -> Result<()> {
+        let (layers, outputs) = (layers.clone(), Arc::clone(&self.listeners.outputs));
+        match spawn_blocking(move || read(&layers, &outputs)).await? {
+            Ok((config, redactor)) => self.take_up(config, redactor).await,
+            Err(problems) => self.refuse(problems).await,
+        }
+        Ok(())
+    }
+
+    /// Puts that one into force, as far as it can be while the agent runs.
+    async fn take_up(&mut self, config: Config, redactor: Redactor) {
+        let differing = self.in_force.changes(&config);
+        let (later, now): (Vec<_>, Vec<_>) = differing.into_iter().partition(|path| Config::is_read_at_start(path));
+        if !later.is_empty() {
+            warn!(
+                settings = later.join(", "),
+                "changed settings that take effect at the next start"
+            );
+        }
+        let was_refused = !std::mem::take(&mut self.refused).is_empty();
+        self.in_force = config;
+        if now.is_empty() && !was_refused {
+            return;
+        }
+        tell(&self.listeners.folders, &self.in_force.rules);
+        tell(&self.listeners.feeds, &self.in_force.feed);
+        let config = Box::new(self.in_force.clone());
+        self.tell_stream(Reloaded::Settings(config, Box::new(redactor), now))
+            .await;
+    }
+
+    /// Leaves what is in force. The same errors are told once.
+    async fn refuse(&mut self, problems: Vec<Problem>) {
+        if problems != self.refused {
+            self.refused.clone_from(&problems);
+            self.tell_stream(Reloaded::SettingsRefused(Problems(problems))).await;
+        }
+    }
+
+    async fn tell_stream(&self, reloaded: Reloaded) {
+        // A stream that has ended ends this, too: the loop sees it next.
+        let _ = self.listeners.stream.send(reloaded).await;
+    }
+}
+
+/// Tells what is named now, if that is new.
+fn tell<T: Clone + PartialEq>(listener: &watch::Sender<T>, named: &T) {
+    listener.send_if_modified(|known| {
+        let differ = known != named;
+        known.clone_from(named);
+        differ
+    });
 }
 
 /// What is watched for changes: the file and the folder of its drop-ins. With /dev/null for a file nothing is: every write
@@ -108,7 +136,8 @@ fn watched(layers: &Layers) -> Vec<PathBuf> {
     vec![file.to_owned(), layers.folder()]
 }
 
-fn read(layers: &Layers) -> Result<(Config, Redactor), Vec<Problem>> {
+/// Reads the configuration, and puts the outputs into force: whether they can be opened says whether it is in order.
+fn read(layers: &Layers, outputs: &sinks::Handle) -> Result<(Config, Redactor), Vec<Problem>> {
     let effective = layers.read().map_err(|Problems(problems)| problems)?;
     let redactor = effective.config.redactor().map_err(|error| {
         vec![Problem {
@@ -117,5 +146,7 @@ fn read(layers: &Layers) -> Result<(Config, Redactor), Vec<Problem>> {
             reason: format!("{error:#}"),
         }]
     })?;
+    let opened = outputs.reconfigure(&effective.config.output);
+    opened.map_err(|error| vec![layers.problem(&effective, &error)])?;
     Ok((effective.config, redactor))
 }

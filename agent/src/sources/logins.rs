@@ -20,7 +20,7 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub use self::place::{Place, find};
 use self::{
@@ -104,6 +104,8 @@ struct Reader {
     kept: Option<Kept>,
     /// Looks since the last one that went well.
     failed: u32,
+    /// Where it was read to could not be kept the last time.
+    unkept: bool,
     /// What is wrong, as it was last said.
     trouble: Option<String>,
 }
@@ -126,6 +128,7 @@ impl Reader {
             told,
             source: Source::None(Instant::now()),
             failed: 0,
+            unkept: false,
             trouble: None,
         }
     }
@@ -290,12 +293,19 @@ impl Reader {
         let (Some(state), Some(kept)) = (&self.state, kept) else {
             return;
         };
-        if self.kept.as_ref() == Some(&kept) {
+        if self.kept.as_ref() == Some(&kept) && !self.unkept {
             return;
         }
-        if let Err(error) = place::store(state, &kept) {
-            debug!(reason = format!("{error:#}"), "where logins were read to is not kept");
+        let stored = place::store(state, &kept);
+        match &stored {
+            Ok(()) if self.unkept => info!("where logins were read to can be kept again"),
+            Err(error) if !self.unkept => warn!(
+                reason = format!("{error:#}"),
+                "where logins were read to cannot be kept: the next agent begins elsewhere"
+            ),
+            _ => {}
         }
+        self.unkept = stored.is_err();
         self.kept = Some(kept);
     }
 }

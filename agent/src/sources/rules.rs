@@ -3,7 +3,7 @@
 use std::{
     fs,
     hash::{BuildHasher as _, BuildHasherDefault},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result};
@@ -229,7 +229,9 @@ fn fingerprint(files: &[RuleFile]) -> u64 {
 
 /// Gives notice of changes in the folders; of one that does not exist, when the first folder on the way to it appears.
 pub(super) fn watcher(folders: &[PathBuf], notice: mpsc::Sender<()>) -> Result<RecommendedWatcher> {
-    let wanted = folders.to_vec();
+    // What is told of is so named as it is watched; and a relative name has no folder on the way to it.
+    let folders = folders.iter().map(path::absolute).collect::<Result<Vec<_>, _>>()?;
+    let wanted = folders.clone();
     let concerns = move |path: &PathBuf| {
         wanted
             .iter()
@@ -246,7 +248,7 @@ pub(super) fn watcher(folders: &[PathBuf], notice: mpsc::Sender<()>) -> Result<R
         }
     })
     .context("cannot watch for changes of rules")?;
-    for folder in folders {
+    for folder in &folders {
         let (path, mode) = if folder.exists() {
             (folder.as_path(), RecursiveMode::Recursive)
         } else {
@@ -354,6 +356,21 @@ mod tests {
             "{ended}"
         );
         assert_eq!(rules.expiries().next, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_named_relative_to_the_current_folder_is_watched_too() {
+        let folder = TempDir::new_in(".").unwrap();
+        let relative = folder.path().strip_prefix(std::env::current_dir().unwrap()).unwrap();
+        let (notice, mut changes) = mpsc::channel(1);
+        for path in [relative.join("there"), relative.join("not-yet")] {
+            if path.ends_with("there") {
+                fs::write(&path, "").unwrap();
+            }
+            let _watcher = watcher(std::slice::from_ref(&path), notice.clone()).unwrap();
+            fs::write(&path, RULE).unwrap();
+            timeout(Duration::from_secs(20), changes.recv()).await.unwrap();
+        }
     }
 
     #[tokio::test]

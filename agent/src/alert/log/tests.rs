@@ -76,6 +76,59 @@ fn a_reader_has_a_queue_of_its_own_and_gets_what_it_wants() {
 }
 
 #[test]
+fn a_reader_that_is_ended_gets_what_waits_and_nothing_more() {
+    let log = log();
+    let (mut ended, mut other) = (log.reader(Wanted::ALL), log.reader(Wanted::ALL));
+    log.append(named(1));
+    log.end(ended.index());
+    for name in 2..MAX_ALERTS as u64 + 5 {
+        log.append(named(name));
+    }
+    assert_eq!(log.waiting(ended.index()), 0, "the log was full, and let the oldest go");
+    assert_eq!(names(ended.read(10)), (vec![], 1));
+    assert!(ended.read(10).is_none());
+    assert_eq!(names(other.read(1)), (vec![5], 4));
+    drop(ended);
+    assert_eq!(other.give_up(), MAX_ALERTS - 1);
+    assert_eq!(log.state().alerts.len(), 0);
+}
+
+#[test]
+fn what_a_reader_wants_can_change_also_of_what_waits() {
+    let log = log();
+    let mut reader = log.reader(Wanted::ALL);
+    for _ in 0..3 {
+        log.append(samples::health());
+        log.append(samples::listen());
+    }
+    let wanted = Wanted {
+        min_level: Level::High,
+        queue: 2,
+    };
+    log.set_wanted(reader.index(), wanted);
+    let batch = reader.read(10).expect("an open log");
+    assert!(batch.alerts.iter().all(|alert| alert.rule.level == Level::High));
+    assert_eq!((batch.alerts.len(), batch.lost, log.lost()), (2, 1, 1));
+    log.set_wanted(reader.index(), Wanted::ALL);
+    log.append(named(7));
+    assert_eq!(names(reader.read(10)), (vec![7], 0));
+}
+
+#[test]
+fn a_nudge_is_noticed_once_whether_the_reader_sleeps_or_not() {
+    let log = log();
+    let mut reader = log.reader(Wanted::ALL);
+    log.nudge(reader.index());
+    assert_eq!(names(reader.read(1)), (vec![], 0));
+    log.nudge(reader.index());
+    assert!(!reader.pause(Duration::from_mins(10)), "nothing is over");
+    let index = reader.index();
+    let thread = thread::spawn(move || names(reader.read(1)));
+    log.nudge(index);
+    assert_eq!(thread.join().unwrap(), (vec![], 0));
+}
+
+#[test]
 fn long_command_lines_do_not_fill_the_memory() {
     let log = log();
     let reader = log.reader(Wanted::ALL);

@@ -128,31 +128,34 @@ fn a_file_that_others_move_remove_or_cut_is_followed() {
     assert_eq!(ids(&path), [fifth]);
 }
 
-#[test]
-fn a_line_that_was_begun_is_whole_in_one_file() {
-    let (_folder, path, mut sink) = sink(WIDE);
-    deliver(&mut sink);
-    // As if a full disk had taken one line and half of the next.
-    sink.pending = b"first\nsecond\n".to_vec();
-    sink.written = 9;
-    fs::write(&path, "first\nsec").unwrap();
-    sink.open.as_mut().unwrap().size = 9;
-    let mut moved = Rotating {
-        open: None,
-        pending: Vec::new(),
-        ..Rotating::new(&path, WIDE, sink.formatter.clone())
-    };
-    std::mem::swap(&mut moved.open, &mut sink.open);
-    moved.pending.clone_from(&sink.pending);
-    moved.written = sink.written;
-    moved.deliver(&[]).unwrap();
-    assert_eq!(ids(&path), ["first", "second"], "the same file goes on");
+/// As if a full disk had taken one alert and half of the next; gives the ids of both.
+fn half_written(path: &Path, sink: &mut Rotating) -> [String; 2] {
+    deliver(sink);
+    let (first, second) = (samples::health(), samples::health());
+    let mut line = Vec::new();
+    sink.formatter.write(&first, &mut line);
+    let mut taken = vec![0; line.len() + 9];
+    for alert in [&first, &second] {
+        sink.pending.push(alert, &sink.formatter);
+    }
+    sink.pending.write_to(&mut &mut taken[..]).unwrap_err();
+    assert_eq!(sink.undelivered(), 1);
+    fs::write(path, &taken).unwrap();
+    sink.open.as_mut().unwrap().size = taken.len() as u64;
+    [first, second].map(|alert| alert.id.to_string())
+}
 
-    moved.pending = sink.pending.clone();
-    moved.written = sink.written;
+#[test]
+fn an_alert_that_was_begun_is_whole_in_one_file() {
+    let (_folder, path, mut sink) = sink(WIDE);
+    let both = half_written(&path, &mut sink);
+    sink.deliver(&[]).unwrap();
+    assert_eq!(ids(&path), both, "the same file goes on");
+
+    let [_, second] = half_written(&path, &mut sink);
     fs::rename(&path, path.with_extension("old")).unwrap();
-    moved.deliver(&[]).unwrap();
-    assert_eq!(ids(&path), ["second"], "another begins the line again");
+    sink.deliver(&[]).unwrap();
+    assert_eq!(ids(&path), [second], "another begins the alert again");
 }
 
 #[test]

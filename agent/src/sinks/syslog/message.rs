@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The facility: what part of a system a message is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facility(u8);
 
 /// Their names, by their numbers.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -119,6 +120,13 @@ pub fn write(mut output: impl std::io::Write, learned: &Learned) -> Result<()> {
 pub(in crate::sources) fn make(folder: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.with_context(|| format!("cannot make {}", folder.display()))
+}
+
+/// Whether such a folder, or what it would be made in, can be written to at all. Whether there is room shows when it is.
+pub(super) fn may_be_written(folder: &Path) -> Result<()> {
+    let there = folder.ancestors().find(|above| above.exists());
+    let there = there.unwrap_or(Path::new("/"));
+    access(there, Access::WRITE_OK).with_context(|| format!("cannot write to {}", there.display()))
 }
 
 /// Replaces a file in one step: whoever reads it, or finds it after a power cut, has the old one or the new one.
