@@ -152,6 +152,16 @@ impl Container {
         self.metadata != Metadata::Known && unnamed && self.host_namespaces == HostNamespaces::default()
     }
 
+    /// The `AppArmor` profile that confines a container: runtimes write `unconfined` where none does, or nothing where the
+    /// node has no `AppArmor`.
+    pub fn confining(profile: String) -> Box<str> {
+        if profile == "unconfined" {
+            Box::default()
+        } else {
+            profile.into()
+        }
+    }
+
     /// As much of an environment as is kept: whoever may start containers chooses how long it is.
     pub fn bounded_environment(environment: Vec<String>) -> Vec<Box<str>> {
         const LONGEST_VARIABLE: usize = 1 << 10;
