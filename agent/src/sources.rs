@@ -7,6 +7,7 @@ pub mod looks;
 pub mod memory;
 mod sock_diag;
 pub mod runtime_files;
+mod binds;
 pub mod users;
 pub mod kubeconfig;
 pub mod feeds;

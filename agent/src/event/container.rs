@@ -189,6 +189,15 @@ pub struct Mount {
     pub target: Box<str>,
     /// It can be written through.
     pub writable: bool,
+    /// Where the path leads by links, if that is elsewhere.
+    pub leads_to: Option<Box<str>>,
+}
+
+impl Mount {
+    /// The path on the host, and where it leads.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        [Some(&*self.source), self.leads_to.as_deref()].into_iter().flatten()
+    }
 }
 
 /// Host namespaces that a container shares.

@@ -158,6 +158,7 @@ pub(crate) fn container_facts() -> Container {
             source: "/".into(),
             target: "/host".into(),
             writable: true,
+            leads_to: None,
         }],
         host_namespaces: HostNamespaces {
             pid: true,

@@ -182,6 +182,7 @@ fn mounts(mounts: Vec<MountPoint>) -> Vec<Mount> {
             source: mount.source.unwrap_or_default().into(),
             target: mount.destination.unwrap_or_default().into(),
             writable: mount.rw.unwrap_or(true),
+            leads_to: None,
         })
         .collect()
 }
@@ -277,6 +278,7 @@ mod tests {
             source: "/".into(),
             target: "/host".into(),
             writable: false,
+            leads_to: None,
         };
         assert_eq!(container.mounts, [mount]);
         let port = PublishedPort {

@@ -147,6 +147,7 @@ impl MountPoint {
             source: self.source.into(),
             target: self.destination.into(),
             writable: self.writable,
+            leads_to: None,
         }
     }
 }

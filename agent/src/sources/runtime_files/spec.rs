@@ -159,6 +159,7 @@ impl SpecMount {
             source: self.source.into(),
             target: self.destination.into(),
             writable: !options.iter().any(|option| option == "ro"),
+            leads_to: None,
         })
     }
 }
