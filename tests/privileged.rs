@@ -108,11 +108,8 @@ fn a_privileged_container_is_told_from_its_twins() {
     ];
     let graded = graded.map(|(name, options, grade)| (name, dockerd.run(name, options, &sleep), grade));
     for (name, id, grade) in &graded {
-        // What is mounted only Docker says.
-        let mounted = name.ends_with("-mounted");
-        watch.check(TITLE, &Subject { id, name, image }, |alert| {
-            level(alert) == *grade || (mounted && fact(alert, "container.metadata") == "unavailable")
-        });
+        // What is mounted Docker says, or its files.
+        watch.check(TITLE, &Subject { id, name, image }, |alert| level(alert) == *grade);
     }
     let near: [(&str, &[&str]); 4] = [
         ("net-admin", &["--cap-add", "NET_ADMIN"]),
