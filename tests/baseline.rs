@@ -1,20 +1,21 @@
-//! What was learned: ten operators who always ask the Kubernetes API, and whoever is not one of them.
+//! What was learned: ten operators who always ask the Kubernetes API, and whoever is not one of them. They are tools that ask as
+//! operators do, under their names: what counts is how, how often and from which image.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+mod images;
+mod state;
+
+use std::{fs, process::Command, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
+use self::{
+    images::{Images, image},
+    state::State,
+};
 use crate::{
     deadline::wait_for,
     dockerd::Dockerd,
-    fixtures,
     ocsf::{brief, container_id, exe, fact, level, title},
     replay::{Replay, replay},
     tocsin::Tocsin,
@@ -249,161 +250,4 @@ fn operate(dockerd: &Dockerd, name: &str, image: &str, asks: &str) -> String {
         done"
     );
     dockerd.run(name, &NETWORK, &[image, "bash", "-c", &script])
-}
-
-/// The operators' images: the files of one container under many names, so that each has a digest of its own.
-struct Images<'a> {
-    dockerd: &'a Dockerd,
-    container: String,
-}
-
-impl<'a> Images<'a> {
-    fn build(dockerd: &'a Dockerd) -> Self {
-        let debian = dockerd.import_debian();
-        let copy =
-            |(_, program, of, _): &(&str, &str, &str, &str)| format!("[ {of} -ef {program} ] || cp {of} {program}");
-        let copies: Vec<_> = OPERATORS.iter().map(copy).collect();
-        let script = format!(
-            "set -e; mkdir -p /opt /usr/local/bin; {}; echo 'Authorization: Bearer eyJhbGciOi' >/header",
-            copies.join("; ")
-        );
-        let container = dockerd.create("build", &["--network", "none"], &[debian, "bash", "-c", &script]);
-        let busybox = fixtures::require("busybox").unwrap().join("bin/busybox");
-        let own = own_client();
-        for (file, target) in [
-            (busybox, "build:/busybox"),
-            (own.path().join("client"), "build:/client"),
-        ] {
-            dockerd.docker_ok(&["cp", "--follow-link", &file.to_string_lossy(), target]);
-        }
-        dockerd.docker_ok(&["start", "--attach", &container]);
-        let images = Self { dockerd, container };
-        for (name, ..) in OPERATORS {
-            images.commit(name, "1");
-        }
-        images
-    }
-
-    /// The same name for something else.
-    fn rebuild(&self, name: &str) -> String {
-        self.commit(name, "2");
-        image(name)
-    }
-
-    fn commit(&self, name: &str, build: &str) {
-        let label = format!("LABEL operator={name} build={build}");
-        self.dockerd
-            .docker_ok(&["commit", "--change", &label, &self.container, &image(name)]);
-    }
-}
-
-fn image(name: &str) -> String {
-    format!("tocsin/{name}:1")
-}
-
-/// A static program that connects to the API, and nothing else.
-fn own_client() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let source = "#include <arpa/inet.h>\nint main(void) {\n\
-        struct sockaddr_in api = {.sin_family = AF_INET, .sin_port = htons(443)};\n\
-        inet_pton(AF_INET, \"10.96.0.1\", &api.sin_addr);\n\
-        return connect(socket(AF_INET, SOCK_STREAM, 0), (struct sockaddr *)&api, sizeof api);\n}\n";
-    fs::write(folder.path().join("client.c"), source).unwrap();
-    let mut compiler = Command::new("cc");
-    compiler
-        .args(["-static", "-o", "client", "client.c"])
-        .current_dir(&folder);
-    assert!(compiler.status().unwrap().success());
-    folder
-}
-
-/// What agents leave to each other, and `tocsin baseline` to them.
-struct State(TempDir);
-
-impl State {
-    fn new() -> Self {
-        let state = Self(tempfile::tempdir().unwrap());
-        fs::create_dir(state.folder()).unwrap();
-        fs::write(state.path("tocsin.toml"), CONFIGURATION).unwrap();
-        state
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.0.path().join("state")
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.folder().join(file)
-    }
-
-    fn start_agent(&self, dockerd: &Dockerd) -> Tocsin {
-        Tocsin::start_in(
-            &self.folder(),
-            &self.path("tocsin.toml"),
-            &["--docker-socket", &dockerd.socket()],
-        )
-    }
-
-    fn order(&self, arguments: &[&str]) -> String {
-        let mut command = Tocsin::command();
-        command.arg("baseline").args(arguments);
-        command
-            .arg("--state-dir")
-            .arg(self.folder())
-            .arg("--config")
-            .arg(self.path("tocsin.toml"));
-        let output = command.output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn show(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.order(arguments)).unwrap()
-    }
-
-    /// The operators' images as they were last written down.
-    fn operators(&self) -> Vec<Value> {
-        let shown = self.show(&["show", "--format", "json"]);
-        let mut subjects = shown["subjects"].as_array().unwrap().clone();
-        subjects.retain(|subject| {
-            OPERATORS
-                .iter()
-                .any(|(name, ..)| subject["image"] == format!("tocsin/{name}:1"))
-        });
-        subjects
-    }
-
-    /// What each operator's program is known as, in the order of the table.
-    fn states(&self) -> Vec<(String, String)> {
-        let subjects = self.operators();
-        let state = |(name, program, ..): &(&str, &str, &str, &str)| {
-            let of_name = subjects
-                .iter()
-                .find(|subject| subject["image"] == format!("tocsin/{name}:1"))?;
-            let behaviours = of_name["behaviours"].as_array()?;
-            let of_program = behaviours.iter().find(|behaviour| behaviour["program"] == *program)?;
-            Some(((*program).to_owned(), of_program["state"].as_str()?.to_owned()))
-        };
-        OPERATORS.iter().filter_map(state).collect()
-    }
-
-    /// Whether each of the operators' images is past its learning.
-    fn learns_no_more(&self) -> bool {
-        let now = jiff::Timestamp::now();
-        let learns = |subject: &Value| {
-            subject["learns_until"]
-                .as_str()
-                .unwrap()
-                .parse::<jiff::Timestamp>()
-                .unwrap()
-                > now
-        };
-        !self.operators().iter().any(learns)
-    }
-
-    fn has_no_orders(&self) -> bool {
-        let orders: &Path = &self.path("baseline.orders");
-        fs::read_dir(orders).map_or(true, |mut entries| entries.next().is_none())
-    }
 }

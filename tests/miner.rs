@@ -97,6 +97,17 @@ fn what_only_miners_are_told_gives_any_image_away() {
             brief(&alert)
         );
     }
+    // Whoever gets in brings it along.
+    let entered = dockerd.run("entered", &none, &[image, "sleep", "1000"]);
+    let bring = format!("cp /bin/busybox /m; /m -o {pool}; true");
+    dockerd.docker_ok(&["exec", "entered", "sh", "-c", &bring]);
+    let alert = watch.told.wait_for_alert(TITLE, |alert| container_id(alert) == entered);
+    assert_eq!(
+        (level(&alert), rule(&alert)),
+        ("High", "miner-process"),
+        "{}",
+        brief(&alert)
+    );
     let twins = [
         dockerd.run_to_end("says-so", &none, &[image, "echo", "-o", pool]),
         dockerd.run_to_end("from-a-shell", &none, &[image, "sh", "-c", &format!("echo -o {pool}")]),

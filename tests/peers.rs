@@ -1,5 +1,8 @@
 //! What other agents' rules let through by their own words, a row each: names, exemptions and lists that an attacker may
 //! choose. Those that `web_shell` shows with real servers are not repeated.
+//!
+//! What is no rule's stands elsewhere: a container's privilege that its runtime tells late or not at all in `privileged`, what
+//! stood before the agent there and in `scan`, tables that grow for ever in the unit tests of each (`…is_bounded`).
 
 use serde_json::{Value, json};
 

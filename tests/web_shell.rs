@@ -231,3 +231,34 @@ fn the_same_in_a_container() {
         "the worker itself"
     );
 }
+
+#[test]
+fn a_service_that_nobody_knows_for_a_web_server_is_heard_in_a_container() {
+    let Some(dockerd) = Dockerd::start() else { return };
+    let image = dockerd.import_web();
+    let agent = Tocsin::start(&["--docker-socket", &dockerd.socket()]);
+    // Perl stands for what is compiled: its file's name says nothing, either.
+    let server = "use IO::Socket::INET;\n\
+        my $l = IO::Socket::INET->new(LocalPort => 3333, Listen => 5, ReuseAddr => 1) or die;\n\
+        while (my $c = $l->accept) { my $x = <$c>; chomp $x; print $c `$x`; close $c }";
+    let run = [
+        "sh",
+        "-c",
+        "cp /usr/bin/perl /usr/bin/shop && exec /usr/bin/shop -e \"$0\"",
+        server,
+    ];
+    let id = dockerd.run("shop", &["--network", "none"], &[&[image][..], &run].concat());
+    dockerd.wait_for_listener(&id, 3333);
+    let ask = |command: &str| {
+        let client = format!("exec 3<>/dev/tcp/127.0.0.1/3333; echo '{command}' >&3; cat <&3");
+        dockerd.docker_ok(&["exec", "shop", "bash", "-c", &client])
+    };
+    // What a database does at night.
+    ask("test ! -f /archive/1 && : quiet");
+    assert!(ask("ping -c 1 203.0.113.7; id; : loud").contains("uid=0"));
+    let alert = agent.wait_for_alert(SHELL, |alert| container_id(alert) == id);
+    assert_eq!(level(&alert), "Medium", "{}", brief(&alert));
+    assert!(command_line(&alert).contains("loud"), "{}", brief(&alert));
+    let alerts = agent.alerts_after_quiet();
+    assert_eq!(levels(&alerts, SHELL, "quiet"), [] as [&str; 0]);
+}

@@ -6,6 +6,7 @@ pub mod address;
 pub mod cluster;
 pub mod container;
 pub mod baseline;
+mod facts;
 pub mod hold;
 pub mod login;
 pub mod user;
@@ -13,20 +14,19 @@ pub mod user;
 use std::{sync::Arc, time::Instant};
 
 use self::{
-    address::{role, role_of_container, role_of_name, role_of_said},
     baseline::Baseline,
     cluster::Cluster,
     container::{Answer, Containers, container_id},
     login::Failures,
-    process::{Processes, has_full_bounding_set, has_full_capabilities, has_left_mounts, shared_namespaces},
+    process::{Processes, shared_namespaces},
     socket::{Listeners, Looked, Names},
     user::Users,
 };
 use crate::{
     control::status,
-    event::{Again, Connection, Container, Endpoint, Event, Kind, Metadata, Owner, Process},
-    intel::{Intel, Threat},
-    observed::{Facts, Observed},
+    event::{Again, Connection, Container, Endpoint, Event, Exec, Kind, Metadata, Owner, Process},
+    intel::Intel,
+    observed::Observed,
 };
 
 /// All that the agent knows of its node.
@@ -71,61 +71,12 @@ impl Node {
 
     /// Takes in what happened, and adds who did it and in which container.
     pub fn observe(&mut self, mut event: Event, now: Instant) -> Step {
+        if self.learn(&event) {
+            return Step::Learned;
+        }
         let process = match &mut event.kind {
-            Kind::Fork(fork) => {
-                self.processes.fork(fork);
-                return Step::Learned;
-            }
-            Kind::Exit(exit) => {
-                if let Some(container) = self.processes.container_of(exit.process) {
-                    self.containers.ended(container, exit.process);
-                }
-                self.processes.exit(exit, event.time);
-                return Step::Learned;
-            }
-            Kind::Users(passwd) => {
-                self.users = Users::parse(passwd);
-                return Step::Learned;
-            }
-            Kind::Runtime(state) => {
-                self.containers.apply_runtime(*state);
-                return Step::Learned;
-            }
-            Kind::ToldExec(exec) => {
-                self.containers.told_exec(exec);
-                return Step::Learned;
-            }
-            Kind::KubernetesServer(server) => {
-                self.cluster.learn_server(server);
-                return Step::Learned;
-            }
-            Kind::Intel(intel) => {
-                self.learn_intel(Arc::clone(intel));
-                return Step::Learned;
-            }
-            Kind::Baseline(tidings) => {
-                self.baseline.hear(tidings);
-                return Step::Learned;
-            }
-            Kind::OwnContainer(id) => {
-                self.containers.apply_own(id);
-                return Step::Learned;
-            }
-            Kind::Exec(exec) => {
-                // Once a container has ended, the numbers of its namespaces may be another's.
-                let entered = self.containers.by_namespaces(&exec.execution.namespaces);
-                let entered = entered.filter(|(_, first)| self.processes.is_live(first.key));
-                let entered = entered.map(|(id, _)| id);
-                let execution = Arc::clone(&exec.execution);
-                Some(self.processes.exec(exec.process, exec.parent, execution, entered))
-            }
-            Kind::Connection(connection) => {
-                if !connection.initiated {
-                    let owner = &mut connection.owner;
-                    owner.process = self.listeners.owner(owner.network_namespace, connection.destination);
-                }
-                self.process(connection.owner)
-            }
+            Kind::Exec(exec) => Some(self.exec(exec)),
+            Kind::Connection(connection) => self.connection(connection),
             Kind::Listen(listener) => {
                 let process = self.process(listener.owner);
                 if listener.looked_up && self.listeners.know(listener, process.as_deref()) {
@@ -137,10 +88,6 @@ impl Node {
                 process
             }
             Kind::Again(again) => return Step::Ready(self.again(again)),
-            Kind::Looked(process) => {
-                self.looked.note(*process, event.time);
-                return Step::Learned;
-            }
             Kind::Dns(message) => {
                 self.names.learn(message, event.time);
                 self.cluster.learn_name(message);
@@ -162,9 +109,69 @@ impl Node {
                 }
                 None
             }
-            Kind::Health(_) | Kind::Recorded(_) => None,
+            Kind::Fork(_)
+            | Kind::Exit(_)
+            | Kind::Users(_)
+            | Kind::Runtime(_)
+            | Kind::ToldExec(_)
+            | Kind::KubernetesServer(_)
+            | Kind::Intel(_)
+            | Kind::Baseline(_)
+            | Kind::OwnContainer(_)
+            | Kind::Looked(_)
+            | Kind::Health(_)
+            | Kind::Recorded(_) => None,
         };
         self.place(event, process)
+    }
+
+    /// Takes in what only tells the tables something; whether it is such.
+    fn learn(&mut self, event: &Event) -> bool {
+        match &event.kind {
+            Kind::Fork(fork) => self.processes.fork(fork),
+            Kind::Exit(exit) => {
+                if let Some(container) = self.processes.container_of(exit.process) {
+                    self.containers.ended(container, exit.process);
+                }
+                self.processes.exit(exit, event.time);
+            }
+            Kind::Users(passwd) => self.users = Users::parse(passwd),
+            Kind::Runtime(state) => self.containers.apply_runtime(*state),
+            Kind::ToldExec(exec) => self.containers.told_exec(exec),
+            Kind::KubernetesServer(server) => self.cluster.learn_server(server),
+            Kind::Intel(intel) => self.learn_intel(Arc::clone(intel)),
+            Kind::Baseline(tidings) => self.baseline.hear(tidings),
+            Kind::OwnContainer(id) => self.containers.apply_own(id),
+            Kind::Looked(process) => self.looked.note(*process, event.time),
+            Kind::Exec(_)
+            | Kind::Connection(_)
+            | Kind::Listen(_)
+            | Kind::Again(_)
+            | Kind::Dns(_)
+            | Kind::Memory(_)
+            | Kind::Container(_)
+            | Kind::Login(_)
+            | Kind::Health(_)
+            | Kind::Recorded(_) => return false,
+        }
+        true
+    }
+
+    fn exec(&mut self, exec: &Exec) -> Arc<Process> {
+        // Once a container has ended, the numbers of its namespaces may be another's.
+        let entered = self.containers.by_namespaces(&exec.execution.namespaces);
+        let entered = entered.filter(|(_, first)| self.processes.is_live(first.key));
+        let entered = entered.map(|(id, _)| id);
+        let execution = Arc::clone(&exec.execution);
+        self.processes.exec(exec.process, exec.parent, execution, entered)
+    }
+
+    fn connection(&mut self, connection: &mut Connection) -> Option<Arc<Process>> {
+        if !connection.initiated {
+            let owner = &mut connection.owner;
+            owner.process = self.listeners.owner(owner.network_namespace, connection.destination);
+        }
+        self.process(connection.owner)
     }
 
     /// An event that was judged, with what is known by now.
@@ -302,78 +309,6 @@ impl Node {
         self.containers.describe(&container);
         container
     }
-
-    /// The container that answers there, if it is one of this node's.
-    fn destination(&mut self, destination: Endpoint, process: Option<&Process>) -> Option<Arc<Container>> {
-        let container = process.and_then(|process| self.containers.get(process.container.as_deref()?));
-        let in_container = process.is_some_and(|process| process.container.is_some());
-        let on_node = !in_container || container.is_some_and(|container| container.host_namespaces.network);
-        self.containers.at(destination, on_node)
-    }
-
-    fn facts(&mut self, event: &Event, process: Option<&Process>) -> Facts {
-        let uid = match process {
-            Some(process) => Some(process.execution.credentials.uid),
-            None => owner(&event.kind).map(|owner| owner.uid),
-        };
-        let mut facts = Facts {
-            user: recorded_user(event).or_else(|| self.users.name(uid?).cloned()),
-            full_capabilities: process.is_some_and(has_full_capabilities),
-            full_bounding_set: process.is_some_and(has_full_bounding_set),
-            left_mounts: process.is_some_and(has_left_mounts),
-            ..Facts::default()
-        };
-        if let (Kind::Exec(exec), Some(process)) = (&event.kind, process) {
-            let parent = process.parent.as_ref().map_or(exec.parent, |parent| parent.key);
-            facts.parent_sockets_unknown = !self.looked.is_recent(parent, event.time);
-            if let Some(ends) = &process.execution.stdio_ends {
-                // Who accepts a connection has it at the address where he listens.
-                let listener = self.listeners.owner(process.execution.namespaces.network, ends.local);
-                facts.stdio_initiated = Some(listener.is_none());
-            }
-        }
-        if let Kind::Connection(connection) = &event.kind
-            && connection.initiated
-        {
-            let (ip, port) = (connection.destination.ip(), connection.destination.port());
-            facts.destination_name = self.names.name(connection.owner.network_namespace, ip, event.time);
-            facts.destination_container = self.destination(connection.destination, process);
-            facts.destination_role = role(ip, port, &self.cluster)
-                .or_else(|| role_of_container(facts.destination_container.as_deref()?))
-                .or_else(|| role_of_name(facts.destination_name.as_deref()?))
-                .or_else(|| role_of_said(connection.said.as_deref()?))
-                .or_else(|| self.cluster.role_of_neighbour(ip));
-        }
-        facts.threat = threat(event, &self.intel).map(Arc::new);
-        facts
-    }
-}
-
-/// What the feeds say of the other side of a connection, of where a login comes from, or of what a name server gave.
-fn threat(event: &Event, intel: &Intel) -> Option<Threat> {
-    if intel.feeds.is_empty() {
-        return None;
-    }
-    match &event.kind {
-        Kind::Connection(connection) => {
-            let other_side = if connection.initiated {
-                connection.destination
-            } else {
-                connection.source?
-            };
-            intel.find(other_side.ip(), connection.initiated, event.time)
-        }
-        Kind::Login(login) => intel.find(login.source?, false, event.time),
-        Kind::Dns(message) => {
-            let threats = message
-                .addresses
-                .iter()
-                .filter_map(|ip| intel.find(*ip, true, event.time));
-            // One that is on a warninglist shall not hide another.
-            threats.max_by_key(|threat| (threat.warninglist.is_none(), threat.confidence))
-        }
-        _ => None,
-    }
 }
 
 /// The container's end of a connection.
@@ -383,15 +318,6 @@ fn own_side(connection: &Connection) -> Option<Endpoint> {
     } else {
         Some(connection.destination)
     }
-}
-
-/// The name that a recorded event brings along: it may come from another node, whose users are others. Of a login it is
-/// no process's.
-fn recorded_user(event: &Event) -> Option<Arc<str>> {
-    if matches!(event.kind, Kind::Login(_)) {
-        return None;
-    }
-    Some(event.given.as_ref()?.get("User")?.as_str()?.into())
 }
 
 /// The runtime that a process's cgroup speaks of; empty if it does not say.

@@ -47,6 +47,20 @@ pub struct Event {
     pub given: Option<Box<Map<String, Value>>>,
 }
 
+impl Event {
+    /// Adds to a connection's opening what the connection has said, and nothing of who says it.
+    pub fn hear(&mut self, later: Self) {
+        if let (Kind::Connection(opening), Kind::Connection(spoken)) = (&mut self.kind, later.kind) {
+            opening.said = spoken.said;
+            opening.source = opening.source.or(spoken.source);
+        }
+        if let (Some(given), Some(mut heard)) = (&mut self.given, later.given) {
+            heard.append(given);
+            *given = heard;
+        }
+    }
+}
+
 /// What can happen. Everything that rules do not see (a fork, an exit) keeps the tables true.
 #[derive(Clone, Debug)]
 pub enum Kind {
@@ -155,20 +169,6 @@ pub enum LogSource {
     Webserver,
     /// `product: tocsin, service: health`
     Health,
-}
-
-impl Event {
-    /// Adds to a connection's opening what the connection has said, and nothing of who says it.
-    pub fn hear(&mut self, later: Self) {
-        if let (Kind::Connection(opening), Kind::Connection(spoken)) = (&mut self.kind, later.kind) {
-            opening.said = spoken.said;
-            opening.source = opening.source.or(spoken.source);
-        }
-        if let (Some(given), Some(mut heard)) = (&mut self.given, later.given) {
-            heard.append(given);
-            *given = heard;
-        }
-    }
 }
 
 impl LogSource {

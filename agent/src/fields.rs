@@ -18,7 +18,7 @@ use self::{
     values::{address, flag, integer, list, names, non_empty, number, text, time},
 };
 use crate::{
-    event::{FindingKind, Kind, LogSource},
+    event::{FindingKind, Kind, LogSource, Mount},
     intel::indicator,
     observed::{Observed, Scored},
 };
@@ -254,8 +254,8 @@ pub const FIELDS: &[Field] = &[
     field("container.added_capabilities", IN_CONTAINER, "capabilities that were added", |o| list(container(o)?.added_capabilities.iter().map(String::as_str))),
     field("container.security_options", IN_CONTAINER, "security options", |o| { list(container(o)?.security_options.iter().map(String::as_str)) }),
     field("container.devices", IN_CONTAINER, "host devices", |o| { list(container(o)?.devices.iter().map(String::as_str)) }),
-    field("container.mounts", IN_CONTAINER, "host paths that are mounted", |o| { list(container(o)?.mounts.iter().map(|mount| &*mount.source)) }),
-    field("container.writable_mounts", IN_CONTAINER, "host paths that are mounted and can be written", |o| { list(container(o)?.mounts.iter().filter(|mount| mount.writable).map(|mount| &*mount.source)) }),
+    field("container.mounts", IN_CONTAINER, "host paths that are mounted, and where their links lead", |o| { list(container(o)?.mounts.iter().flat_map(Mount::paths)) }),
+    field("container.writable_mounts", IN_CONTAINER, "those of them that can be written", |o| { list(container(o)?.mounts.iter().filter(|mount| mount.writable).flat_map(Mount::paths)) }),
     field("container.host_namespaces", IN_CONTAINER, "host namespaces that it shares: pid, network, ipc, uts, user, cgroup", |o| list(container(o)?.host_namespaces.names())),
     field("container.published_ports", IN_CONTAINER, "container ports that the node forwards", |o| { Some(EventValue::Array(container(o)?.published_ports.iter().map(|port| EventValue::Int(port.container_port.into())).collect())) }),
     field("container.command", IN_CONTAINER, "what its first process is told to run", |o| non_empty(&container(o)?.command)),

@@ -7,6 +7,7 @@ pub mod looks;
 pub mod memory;
 mod sock_diag;
 pub mod runtime_files;
+mod binds;
 pub mod users;
 pub mod kubeconfig;
 pub mod feeds;
@@ -25,3 +26,8 @@ use crate::event::Event;
 /// Where every source puts its events: one bounded channel of batches, so that a busy source wakes the stream once for
 /// many events.
 pub type Sender = mpsc::Sender<Vec<Event>>;
+
+/// Text as the kernel or a file has it, which need not be UTF-8.
+fn lossy(bytes: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(bytes).into()
+}

@@ -17,7 +17,7 @@ use serde_json::Value;
 use self::patterns::PATTERNS;
 use super::Alert;
 use crate::{
-    event::{Container, Event, Execution, Kind, Login, Process, Said},
+    event::{Container, ContainerChange, Event, Exec, Execution, Health, Kind, Login, Process, Said},
     observed::Observed,
 };
 
@@ -110,46 +110,55 @@ impl Redactor {
         })
     }
 
+    /// `None` if it is clean.
     fn event(&self, event: &Event) -> Option<Event> {
-        let mut without = None;
-        match &event.kind {
-            Kind::Exec(exec) => {
-                if let Some(execution) = self.execution(&exec.execution) {
-                    let mut exec = exec.clone();
-                    exec.execution = execution;
-                    without = Some(Kind::Exec(exec));
-                }
-            }
-            Kind::Container(change) => {
-                if let Some(container) = self.container(&change.container) {
-                    let mut change = change.clone();
-                    change.container = container;
-                    without = Some(Kind::Container(change));
-                }
-            }
+        let kind = self.kind(&event.kind);
+        let given = event.given.as_ref().map(|given| {
+            let mut given = given.clone();
+            let dirty = given.values_mut().fold(false, |dirty, value| self.value(value) | dirty);
+            (given, dirty)
+        });
+        let given = given.and_then(|(given, dirty)| dirty.then_some(given));
+        (kind.is_some() || given.is_some()).then(|| Event {
+            kind: kind.unwrap_or_else(|| event.kind.clone()),
+            given: given.or_else(|| event.given.clone()),
+            ..*event
+        })
+    }
+
+    /// `None` if it is clean.
+    fn kind(&self, kind: &Kind) -> Option<Kind> {
+        Some(match kind {
+            Kind::Exec(exec) => Kind::Exec(Box::new(Exec {
+                execution: self.execution(&exec.execution)?,
+                ..**exec
+            })),
+            Kind::Container(change) => Kind::Container(Box::new(ContainerChange {
+                container: self.container(&change.container)?,
+                ..**change
+            })),
             Kind::Health(health) => {
-                if let Cow::Owned(detail) = self.text(&health.detail) {
-                    let mut health = health.clone();
-                    health.detail = detail;
-                    without = Some(Kind::Health(health));
-                }
+                let Cow::Owned(detail) = self.text(&health.detail) else {
+                    return None;
+                };
+                Kind::Health(Health { detail, ..*health })
             }
             Kind::Connection(connection) => {
-                if let Some(said) = connection.said.as_deref().and_then(|said| self.said(said)) {
-                    let mut connection = connection.clone();
-                    connection.said = Some(Box::new(said));
-                    without = Some(Kind::Connection(connection));
-                }
+                let said = self.said(connection.said.as_deref()?)?;
+                let mut connection = connection.clone();
+                connection.said = Some(Box::new(said));
+                Kind::Connection(connection)
             }
             Kind::Login(login) => {
                 let (command, message) = (self.text(&login.command), self.text(&login.message));
-                if matches!((&command, &message), (Cow::Owned(_), _) | (_, Cow::Owned(_))) {
-                    without = Some(Kind::Login(Box::new(Login {
-                        command: command.into(),
-                        message: message.into(),
-                        ..(**login).clone()
-                    })));
+                if let (Cow::Borrowed(_), Cow::Borrowed(_)) = (&command, &message) {
+                    return None;
                 }
+                Kind::Login(Box::new(Login {
+                    command: command.into(),
+                    message: message.into(),
+                    ..(**login).clone()
+                }))
             }
             Kind::Fork(_)
             | Kind::Exit(_)
@@ -165,18 +174,7 @@ impl Redactor {
             | Kind::Baseline(_)
             | Kind::Again(_)
             | Kind::Looked(_)
-            | Kind::Recorded(_) => {}
-        }
-        let given = event.given.as_ref().map(|given| {
-            let mut given = given.clone();
-            let dirty = given.values_mut().fold(false, |dirty, value| self.value(value) | dirty);
-            (given, dirty)
-        });
-        let given = given.and_then(|(given, dirty)| dirty.then_some(given));
-        (without.is_some() || given.is_some()).then(|| Event {
-            kind: without.unwrap_or_else(|| event.kind.clone()),
-            given: given.or_else(|| event.given.clone()),
-            ..*event
+            | Kind::Recorded(_) => return None,
         })
     }
 

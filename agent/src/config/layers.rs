@@ -2,6 +2,8 @@
 //! setting by setting; a list takes the place of the former list.
 
 mod file;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

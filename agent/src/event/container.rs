@@ -152,6 +152,16 @@ impl Container {
         self.metadata != Metadata::Known && unnamed && self.host_namespaces == HostNamespaces::default()
     }
 
+    /// The `AppArmor` profile that confines a container: runtimes write `unconfined` where none does, or nothing where the
+    /// node has no `AppArmor`.
+    pub fn confining(profile: String) -> Box<str> {
+        if profile == "unconfined" {
+            Box::default()
+        } else {
+            profile.into()
+        }
+    }
+
     /// As much of an environment as is kept: whoever may start containers chooses how long it is.
     pub fn bounded_environment(environment: Vec<String>) -> Vec<Box<str>> {
         const LONGEST_VARIABLE: usize = 1 << 10;
@@ -179,6 +189,15 @@ pub struct Mount {
     pub target: Box<str>,
     /// It can be written through.
     pub writable: bool,
+    /// Where the path leads by links, if that is elsewhere.
+    pub leads_to: Option<Box<str>>,
+}
+
+impl Mount {
+    /// The path on the host, and where it leads.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        [Some(&*self.source), self.leads_to.as_deref()].into_iter().flatten()
+    }
 }
 
 /// Host namespaces that a container shares.

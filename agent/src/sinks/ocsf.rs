@@ -5,6 +5,7 @@
 
 mod attack;
 mod evidence;
+mod process;
 mod unmapped;
 
 use std::fmt::Display;

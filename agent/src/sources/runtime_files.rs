@@ -23,6 +23,7 @@ use crate::{
     enrich::container::is_container_id,
     event::{Container, ContainerAction, ContainerChange, Event, Kind, Metadata},
     node,
+    sources::binds,
 };
 
 /// A container of which only the kernel has told.
@@ -51,7 +52,8 @@ pub async fn run(mut questions: Receiver<Question>, events: Sender<Vec<Event>>) 
         let nothing = bare(&question);
         let folders = Arc::clone(&known);
         let answer = tokio::task::spawn_blocking(move || look(&question, node::root(), &folders)).await;
-        let (container, folder) = answer.ok().flatten().unwrap_or((nothing, None));
+        let (mut container, folder) = answer.ok().flatten().unwrap_or((nothing, None));
+        binds::follow(&mut container.mounts, node::root()).await;
         if let Some(folder) = folder
             && !known.contains(&folder)
             && known.len() < FOLDERS

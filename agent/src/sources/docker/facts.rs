@@ -45,7 +45,7 @@ pub(super) fn container(inspected: ContainerInspectResponse, runtime: &str) -> C
         command: command(inspected.path, inspected.args),
         kubernetes_api: Container::kubernetes_api_of(&environment),
         environment: Container::bounded_environment(environment),
-        apparmor_profile: confining(inspected.app_armor_profile),
+        apparmor_profile: Container::confining(inspected.app_armor_profile.unwrap_or_default()),
         image: config.image.unwrap_or_default().into(),
         labels: labels(config.labels),
         started_at: started_at(state.started_at),
@@ -169,11 +169,6 @@ fn devices(host: &HostConfig) -> Vec<String> {
     devices.filter_map(|device| device.path_on_host.clone()).collect()
 }
 
-/// Docker says `unconfined` of what no profile confines, or nothing where the node has no AppArmor.
-fn confining(profile: Option<String>) -> Box<str> {
-    profile.filter(|name| name != "unconfined").unwrap_or_default().into()
-}
-
 fn addresses(networks: &[EndpointSettings], of: impl Fn(&EndpointSettings) -> [&Option<String>; 2]) -> Vec<IpAddr> {
     let texts = networks.iter().flat_map(of).flatten();
     texts.filter_map(|text| text.parse().ok()).collect()
@@ -187,6 +182,7 @@ fn mounts(mounts: Vec<MountPoint>) -> Vec<Mount> {
             source: mount.source.unwrap_or_default().into(),
             target: mount.destination.unwrap_or_default().into(),
             writable: mount.rw.unwrap_or(true),
+            leads_to: None,
         })
         .collect()
 }
@@ -282,6 +278,7 @@ mod tests {
             source: "/".into(),
             target: "/host".into(),
             writable: false,
+            leads_to: None,
         };
         assert_eq!(container.mounts, [mount]);
         let port = PublishedPort {

@@ -19,7 +19,11 @@ use tokio::{
 };
 
 use super::{TIMEOUT, facts, tracker::Step};
-use crate::event::{Container, Event, ToldExec};
+use crate::{
+    event::{Container, Event, ToldExec},
+    node,
+    sources::binds,
+};
 
 /// How many things are inspected at the same time.
 const AT_ONCE: usize = 64;
@@ -111,6 +115,7 @@ impl Asker {
             self.look_behind(mount).await;
         }
         let mut container = facts::container(inspected, self.runtime);
+        binds::follow(&mut container.mounts, node::root()).await;
         container.image_names = self.image_names(&container.image_digest).await;
         Some(container)
     }

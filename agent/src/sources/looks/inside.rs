@@ -15,8 +15,9 @@ use std::{
 
 use procfs::process::Process;
 use rustc_hash::FxHashMap;
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, fstat, openat, openat2, statx,
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, fstat, openat, openat2, statx},
+    io::Errno,
 };
 
 use super::the_same::the_same;
@@ -26,6 +27,9 @@ use crate::event::ProcessKey;
 const UNHURRIED: [&str; 10] = [
     "9p", "afs", "autofs", "ceph", "cifs", "fuse", "fuseblk", "nfs", "nfs4", "smb3",
 ];
+
+/// How often a path is looked for while others rename and mount.
+const ATTEMPTS: usize = 8;
 
 /// A process's root.
 pub(in crate::sources) struct Inside {
@@ -50,7 +54,8 @@ impl Inside {
         Ok(Self { ways, ..inside })
     }
 
-    pub(super) fn at(root: &Path) -> io::Result<Self> {
+    /// The folder of that path, as a root.
+    pub(in crate::sources) fn at(root: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
             root: openat(CWD, root, flags, Mode::empty())?,
@@ -69,6 +74,14 @@ impl Inside {
         let known = known(&file)?;
         let device = (known.stx_dev_major, known.stx_dev_minor);
         Ok((fs::read_link(by_descriptor(&file))?, device, known.stx_ino))
+    }
+
+    /// The path of what has that path, without links, below this root.
+    pub(in crate::sources) fn without_links(&self, path: &Path) -> io::Result<PathBuf> {
+        let found = fs::read_link(by_descriptor(&self.find(path, OFlags::empty())?))?;
+        let root = fs::read_link(by_descriptor(&self.root))?;
+        let below = found.strip_prefix(root).map_err(io::Error::other)?;
+        Ok(Path::new("/").join(below))
     }
 
     /// Whether a regular file that begins so has that path, and belongs to whom the root belongs to: the root user, also of a
@@ -118,7 +131,15 @@ impl Inside {
     /// Finds what has that path, without opening it: to open may already do something.
     fn find(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
-        Ok(openat2(&self.root, path, flags, Mode::empty(), self.ways)?)
+        let mut found = Err(Errno::AGAIN);
+        // Where something was renamed or mounted meanwhile, `..` may have led out: the kernel asks to try again.
+        for _ in 0..ATTEMPTS {
+            found = openat2(&self.root, path, flags, Mode::empty(), self.ways);
+            if !matches!(found, Err(Errno::AGAIN)) {
+                break;
+            }
+        }
+        Ok(found?)
     }
 }
 

@@ -1,7 +1,6 @@
 //! One process as `/proc/PID` shows it.
 
 use std::{
-    ffi::OsStr,
     fs,
     os::{linux::fs::MetadataExt, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
@@ -21,7 +20,7 @@ use super::socket::Sockets;
 use crate::{
     enrich::container::telling,
     event::{Capabilities, Credentials, Descriptor, Ends, ExeFlags, Execution, Namespaces, ProcessKey, Roles, Seccomp},
-    sources::{kernel::kubernetes_api, looks::inside::known_of_executable},
+    sources::{kernel::kubernetes_api, looks::inside::known_of_executable, lossy},
 };
 
 /// The flag of a kernel thread (`PF_KTHREAD`, `include/linux/sched.h`).
@@ -101,7 +100,10 @@ fn execution(
         },
         command_line,
         command_line_cut,
-        directory: process.cwd().map(|path| lossy(path.as_os_str())).unwrap_or_default(),
+        directory: process
+            .cwd()
+            .map(|path| lossy(path.as_os_str().as_bytes()))
+            .unwrap_or_default(),
         invoked: Box::default(),
         script: false,
         file,
@@ -145,7 +147,7 @@ fn in_root(process: &Process, path: &Path) -> PathBuf {
 
 /// The executable's path, and what kind of file it is.
 fn exe(process: &Process, link: &Path, known: Option<&Statx>) -> (Box<str>, ExeFlags) {
-    let text = lossy(link.as_os_str());
+    let text = lossy(link.as_os_str().as_bytes());
     let deleted = known.is_some_and(|known| known.stx_nlink == 0);
     let path = if deleted {
         text.strip_suffix(" (deleted)").unwrap_or(&text)
@@ -280,7 +282,7 @@ fn descriptor(targets: &[(i32, FDTarget)], number: i32, sockets: &Sockets) -> De
 /// have its input from a file server that answers no more, whose file's attributes would be waited for without end.
 fn stdin_path(targets: &[(i32, FDTarget)], kind: Descriptor) -> Box<str> {
     match targets.iter().find(|(fd, _)| *fd == 0) {
-        Some((_, FDTarget::Path(path))) if kind == Descriptor::File => lossy(path.as_os_str()),
+        Some((_, FDTarget::Path(path))) if kind == Descriptor::File => lossy(path.as_os_str().as_bytes()),
         Some((_, FDTarget::MemFD(name))) => {
             let name = name.strip_suffix(" (deleted)").unwrap_or(name);
             format!("memfd:{name}").into()
@@ -321,8 +323,4 @@ fn cgroup(process: &Process) -> (Box<str>, u64) {
 /// A device number as the kernel keeps it; `stat` gives it in the C library's form.
 fn kernel_device(device: u64) -> u32 {
     rustix::fs::major(device) << 20 | rustix::fs::minor(device)
-}
-
-fn lossy(text: &OsStr) -> Box<str> {
-    String::from_utf8_lossy(text.as_bytes()).into()
 }

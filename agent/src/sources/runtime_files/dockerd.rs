@@ -121,21 +121,12 @@ impl Record {
         let environment = self.config.env.unwrap_or_default();
         container.kubernetes_api = Container::kubernetes_api_of(&environment);
         container.environment = Container::bounded_environment(environment);
-        container.apparmor_profile = confining(self.apparmor_profile);
+        container.apparmor_profile = Container::confining(self.apparmor_profile);
         container.command = words.join(" ").into();
         container.mounts = binds.map(MountPoint::into_mount).collect();
         if !self.state.started_at.starts_with("0001-") {
             container.started_at = self.state.started_at.into();
         }
-    }
-}
-
-/// Written where no profile confines the container: this, or nothing.
-fn confining(profile: String) -> Box<str> {
-    if profile == "unconfined" {
-        Box::default()
-    } else {
-        profile.into()
     }
 }
 
@@ -156,6 +147,7 @@ impl MountPoint {
             source: self.source.into(),
             target: self.destination.into(),
             writable: self.writable,
+            leads_to: None,
         }
     }
 }

@@ -116,9 +116,7 @@ impl Spec {
         let environment = process.env.unwrap_or_default();
         container.kubernetes_api = Container::kubernetes_api_of(&environment);
         container.environment = Container::bounded_environment(environment);
-        if process.apparmor_profile != "unconfined" {
-            container.apparmor_profile = process.apparmor_profile.into();
-        }
+        container.apparmor_profile = Container::confining(process.apparmor_profile);
         container.command = process.args.unwrap_or_default().join(" ").into();
 
         let annotations = annotations.unwrap_or_default();
@@ -161,6 +159,7 @@ impl SpecMount {
             source: self.source.into(),
             target: self.destination.into(),
             writable: !options.iter().any(|option| option == "ro"),
+            leads_to: None,
         })
     }
 }
