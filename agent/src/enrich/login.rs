@@ -15,14 +15,16 @@ use rustc_hash::FxBuildHasher;
 
 use crate::event::{Login, Outcome, Remembered, baseline::Sight};
 
-/// Networks whose failures are counted: at some 150 bytes 600 KiB, and only where so many try.
+/// Networks whose failures are counted: at some 200 bytes 800 KiB, and only where so many try.
 const NETWORKS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not 0");
 
 /// Users with the networks from which they came in. Strangers cannot add to them.
 pub const SIGHTS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not 0");
 
-/// How long nothing may come of an address until its failures count no more.
-const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
+/// Failures are counted by so many seconds …
+const SLICE: i64 = 10 * 60;
+/// … of which so many count: the last hour.
+const SLICES: usize = 6;
 
 /// How long a user need not come in from somewhere until it is as if he never had.
 const UNSEEN: SignedDuration = SignedDuration::from_hours(180 * 24);
@@ -33,18 +35,32 @@ const PRECISELY: SignedDuration = SignedDuration::from_hours(24);
 /// Names that are told apart.
 const NAMES: usize = 16;
 
-/// Attempts that came to nothing, by network.
+/// Attempts that came to nothing in the last hour, by network. Behind one address there may be many people, of whom now and
+/// then one mistypes: what lies back longer, and what somebody mistyped before he came in, says nothing of the next.
 #[derive(Debug)]
-pub struct Failures(LruCache<IpNet, Run>);
+pub struct Failures(LruCache<IpNet, Recent>);
 
-/// Failures, none longer than [`FORGOTTEN`] after the one before.
+/// The failures of one network.
 #[derive(Debug, Default)]
-struct Run {
-    count: u32,
-    last: Timestamp,
-    /// Hashes of the names that were tried.
-    names: Vec<u32>,
+struct Recent {
+    /// Which slice of time the first count of each name is of.
+    slice: i64,
+    /// By the names that were tried …
+    names: Vec<Tried>,
+    /// … and by those beyond [`NAMES`].
+    others: Counts,
 }
+
+#[derive(Debug)]
+struct Tried {
+    /// A hash of the name.
+    name: u32,
+    counts: Counts,
+}
+
+/// How many there were in each slice, the newest first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts([u16; SLICES]);
 
 /// Who came in from where.
 #[derive(Debug)]
@@ -75,12 +91,11 @@ pub fn remember(login: &mut Login, time: Timestamp, failures: &mut Failures, sig
     };
     let (host, network) = networks(ip);
     let user: Arc<str> = (&*login.user).into();
-    let network_run = failures.run(network, time);
-    let (network_failures, failed_users) = network_run.map_or((0, 0), |run| (run.count, run.names.len()));
+    let (network_failures, failed_users) = failures.of(network, time);
     login.remembered = Some(Arc::new(Remembered {
-        failures: failures.run(host, time).map_or(0, |run| run.count),
+        failures: failures.of(host, time).0,
         network_failures,
-        failed_users: failed_users.try_into().unwrap_or(u32::MAX),
+        failed_users,
         first_seen: sights.first_seen(&user, host, time),
         network_first_seen: sights.first_seen(&user, network, time),
     }));
@@ -88,6 +103,7 @@ pub fn remember(login: &mut Login, time: Timestamp, failures: &mut Failures, sig
         Some(Outcome::Success) => {
             sights.note(&user, host, time);
             sights.note(&user, network, time);
+            failures.forgive(host, network, &user);
         }
         Some(Outcome::Failure) if can_be_guessed(&login.method) => {
             failures.note(host, time, login);
@@ -115,30 +131,96 @@ fn networks(ip: IpAddr) -> (IpNet, IpNet) {
 }
 
 impl Failures {
-    fn run(&mut self, network: IpNet, time: Timestamp) -> Option<&Run> {
-        self.0.get(&network).filter(|run| run.lasts(time))
+    /// How many there were before that time, and under how many names.
+    fn of(&mut self, network: IpNet, time: Timestamp) -> (u32, u32) {
+        let Some(recent) = self.0.get_mut(&network) else {
+            return (0, 0);
+        };
+        recent.go_to(time);
+        let counts = recent.names.iter().map(|tried| tried.counts.sum());
+        let all = counts.sum::<u32>() + recent.others.sum();
+        (all, recent.names.len().try_into().unwrap_or(u32::MAX))
     }
 
     fn note(&mut self, network: IpNet, time: Timestamp, login: &Login) {
-        let run = self.0.get_or_insert_mut(network, Run::default);
-        if !run.lasts(time) {
-            *run = Run::default();
-        }
-        run.count = run.count.saturating_add(login.times);
-        run.last = time;
-        let mut hasher = FxBuildHasher.build_hasher();
-        hasher.write(login.user.as_bytes());
-        let name = (hasher.finish() >> 32) as u32;
-        if run.names.len() < NAMES && !run.names.contains(&name) {
-            run.names.push(name);
+        let recent = self.0.get_or_insert_mut(network, Recent::default);
+        recent.go_to(time);
+        let newest = &mut recent.of(hash(&login.user)).0[0];
+        *newest = newest.saturating_add(login.times.try_into().unwrap_or(u16::MAX));
+    }
+
+    /// Somebody came in: what he mistyped there before was no guess.
+    fn forgive(&mut self, host: IpNet, network: IpNet, user: &str) {
+        let name = hash(user);
+        let Some(of_host) = self.0.peek_mut(&host) else {
+            return;
+        };
+        let Some(at) = of_host.names.iter().position(|tried| tried.name == name) else {
+            return;
+        };
+        let (slice, own) = (of_host.slice, of_host.names.swap_remove(at).counts);
+        // What others tried under his name from elsewhere in the network stays.
+        let in_network = self.0.peek_mut(&network).filter(|recent| recent.slice == slice);
+        if let Some(recent) = in_network
+            && let Some(at) = recent.names.iter().position(|tried| tried.name == name)
+        {
+            let counts = &mut recent.names[at].counts;
+            counts
+                .0
+                .iter_mut()
+                .zip(own.0)
+                .for_each(|(all, own)| *all = all.saturating_sub(own));
+            if counts.sum() == 0 {
+                recent.names.swap_remove(at);
+            }
         }
     }
 }
 
-impl Run {
-    fn lasts(&self, time: Timestamp) -> bool {
-        self.count > 0 && time.duration_since(self.last) < FORGOTTEN
+impl Recent {
+    /// Forgets what is too old at that time.
+    fn go_to(&mut self, time: Timestamp) {
+        let slice = time.as_second().div_euclid(SLICE);
+        // Lines of several hosts may come a little out of order: they count as the newest.
+        let by = usize::try_from(slice.saturating_sub(self.slice))
+            .unwrap_or(0)
+            .min(SLICES);
+        if by > 0 {
+            self.slice = slice;
+            self.others.age(by);
+            self.names.iter_mut().for_each(|tried| tried.counts.age(by));
+            self.names.retain(|tried| tried.counts.sum() > 0);
+        }
     }
+
+    /// Where a name's are counted.
+    fn of(&mut self, name: u32) -> &mut Counts {
+        match self.names.iter().position(|tried| tried.name == name) {
+            Some(at) => &mut self.names[at].counts,
+            None if self.names.len() < NAMES => {
+                let counts = Counts::default();
+                &mut self.names.push_mut(Tried { name, counts }).counts
+            }
+            None => &mut self.others,
+        }
+    }
+}
+
+impl Counts {
+    fn sum(self) -> u32 {
+        self.0.into_iter().map(u32::from).sum()
+    }
+
+    fn age(&mut self, by: usize) {
+        self.0.rotate_right(by);
+        self.0[..by].fill(0);
+    }
+}
+
+fn hash(name: &str) -> u32 {
+    let mut hasher = FxBuildHasher.build_hasher();
+    hasher.write(name.as_bytes());
+    (hasher.finish() >> 32) as u32
 }
 
 impl Sights {
@@ -243,21 +325,59 @@ mod tests {
     const HOUR: i64 = 3600;
     const DAY: i64 = 24 * HOUR;
 
+    const FAILURE: Outcome = Outcome::Failure;
+
     #[test]
-    fn failures_are_counted_until_an_hour_passes_without_one() {
+    fn failures_count_for_an_hour() {
         let mut table = Table::default();
-        let mut fails = |second, ip, user| table.see(second, ip, user, Outcome::Failure);
-        assert_eq!(fails(0, "192.0.2.1", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(HOUR - 1, "192.0.2.1", "root"), (1, 1, 1, false, false));
-        assert_eq!(fails(2 * HOUR - 2, "192.0.2.2", "admin"), (0, 2, 1, false, false));
-        assert_eq!(fails(2 * HOUR - 2, "192.0.3.1", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(3 * HOUR - 3, "192.0.2.1", "root"), (0, 3, 2, false, false));
-        assert_eq!(fails(4 * HOUR - 3, "192.0.2.1", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(0, "2001:db8:1:2::a", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(1, "2001:db8:1:2::b", "root"), (1, 1, 1, false, false));
-        assert_eq!(fails(2, "2001:db8:1:3::b", "root"), (0, 2, 1, false, false));
-        assert_eq!(fails(0, "::ffff:198.51.100.1", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(1, "198.51.100.1", "root"), (1, 1, 1, false, false));
+        let mut fails = |second, ip, user| table.see(second, ip, user, FAILURE);
+        let tried = |failures, network, names| (failures, network, names, false, false);
+        assert_eq!(fails(0, "192.0.2.1", "root"), tried(0, 0, 0));
+        assert_eq!(fails(HOUR - 1, "192.0.2.1", "root"), tried(1, 1, 1));
+        assert_eq!(fails(HOUR, "192.0.2.2", "admin"), tried(0, 1, 1));
+        assert_eq!(fails(HOUR, "192.0.3.1", "root"), tried(0, 0, 0));
+        assert_eq!(fails(HOUR + 1, "192.0.2.1", "root"), tried(1, 2, 2));
+        // A line that is late.
+        assert_eq!(fails(HOUR - 2, "192.0.2.1", "root"), tried(2, 3, 2));
+        assert_eq!(fails(2 * HOUR - 1, "192.0.2.1", "root"), tried(2, 3, 2));
+        assert_eq!(fails(20 * HOUR, "192.0.2.1", "root"), tried(0, 0, 0));
+        assert_eq!(fails(0, "2001:db8:1:2::a", "root"), tried(0, 0, 0));
+        assert_eq!(fails(1, "2001:db8:1:2::b", "root"), tried(1, 1, 1));
+        assert_eq!(fails(2, "2001:db8:1:3::b", "root"), tried(0, 2, 1));
+        assert_eq!(fails(0, "::ffff:198.51.100.1", "root"), tried(0, 0, 0));
+        assert_eq!(fails(1, "198.51.100.1", "root"), tried(1, 1, 1));
+    }
+
+    #[test]
+    fn who_comes_in_has_mistyped_and_nobody_else() {
+        let mut table = Table::default();
+        for user in ["bob", "bob", "eve"] {
+            table.see(0, "192.0.2.1", user, FAILURE);
+        }
+        table.see(0, "192.0.2.2", "bob", FAILURE);
+        let bob = table.see(1, "192.0.2.1", "bob", Outcome::Success);
+        assert_eq!((bob.0, bob.1, bob.2), (3, 4, 2));
+        let next = table.see(2, "192.0.2.1", "ann", Outcome::Success);
+        assert_eq!((next.0, next.1, next.2), (1, 2, 2), "eve's, and bob's from next door");
+        table.see(3, "192.0.2.2", "bob", Outcome::Success);
+        table.see(3, "192.0.2.1", "eve", Outcome::Success);
+        let last = table.see(4, "192.0.2.1", "kim", Outcome::Success);
+        assert_eq!((last.0, last.1, last.2), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_busy_address_gathers_nothing_and_an_attack_from_there_shows() {
+        let (mut table, bastion) = (Table::default(), "192.0.2.1");
+        for number in 0..2_000_i64 {
+            let user = format!("user{}", number % 200);
+            table.see(number * 300, bastion, &user, FAILURE);
+            let (failures, _, users, ..) = table.see(number * 300 + 5, bastion, &user, Outcome::Success);
+            assert!(failures == 1 && users == 1, "{failures} under {users} names");
+        }
+        for second in 600_000..600_030 {
+            table.see(second, bastion, "root", FAILURE);
+        }
+        assert_eq!(table.see(600_031, bastion, "root", Outcome::Success).0, 30);
     }
 
     #[test]
