@@ -125,9 +125,8 @@ impl Feed {
 
     /// When what it says is too old, unless its source says it again.
     pub fn end(&self) -> Timestamp {
-        let max_age = self.settings.max_age;
-        let end = self.fresh.filter(|_| !max_age.is_zero());
-        let end = end.and_then(|fresh| fresh.checked_add(max_age).ok());
+        let fresh_and_age = self.fresh.zip(self.settings.max_age());
+        let end = fresh_and_age.and_then(|(fresh, age)| fresh.checked_add(age).ok());
         end.unwrap_or(Timestamp::MAX)
     }
 
@@ -219,14 +218,23 @@ mod tests {
     fn what_is_too_old_is_not_in_force() {
         let day = jiff::SignedDuration::from_hours(24);
         let fresh = Timestamp::UNIX_EPOCH;
-        let mut feed = Arc::into_inner(feed("old", "192.0.2.1\n", FeedSettings::default())).unwrap();
-        feed.fresh = Some(fresh);
-        let intel = Intel {
-            feeds: vec![Arc::new(feed)],
-        };
-        for (days, is_there) in [(29, true), (30, false)] {
-            let found = intel.find("192.0.2.1".parse().unwrap(), true, fresh + day * days);
-            assert_eq!(found.is_some(), is_there, "after {days} days");
+        let warninglist = r#"{"type": "string", "list": ["192.0.2.1"]}"#;
+        for (format, text, max_age, days, is_there) in [
+            (Format::Plain, "192.0.2.1\n", None, 29, true),
+            (Format::Plain, "192.0.2.1\n", None, 30, false),
+            (Format::Plain, "192.0.2.1\n", Some(day * 2), 2, false),
+            (Format::Plain, "192.0.2.1\n", Some(day * 0), 3000, true),
+            (Format::Warninglist, warninglist, None, 3000, true),
+            (Format::Warninglist, warninglist, Some(day), 1, false),
+        ] {
+            let settings = FeedSettings {
+                format,
+                max_age,
+                ..FeedSettings::default()
+            };
+            let mut feed = Arc::into_inner(feed("old", text, settings)).unwrap();
+            feed.fresh = Some(fresh);
+            assert_eq!(feed.is_in_force(fresh + day * days), is_there, "{format:?} {max_age:?} {days}");
         }
     }
 }
