@@ -58,8 +58,10 @@ pub struct Contents {
 /// By what a change of a file is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// When it was written.
+    /// When it was written, as it says itself.
     pub written: Timestamp,
+    /// When something of it was last changed, which nobody can set.
+    pub changed: Timestamp,
     /// Which file it is.
     pub inode: u64,
     /// How long it is.
@@ -105,6 +107,18 @@ impl Intel {
             tags: Arc::clone(found.tags),
             warninglist: warninglist.map(|feed| Arc::clone(&feed.name)),
         })
+    }
+}
+
+impl Stamp {
+    /// When it was written, as far as is known now. A time that is yet to come was set by somebody, and would keep the
+    /// file in force until then.
+    pub fn fresh(&self, now: Timestamp) -> Timestamp {
+        if self.written <= now {
+            self.written
+        } else {
+            self.changed.min(now)
+        }
     }
 }
 

@@ -313,6 +313,26 @@ mod tests {
     }
 
     #[test]
+    fn a_file_from_the_future_grows_old_as_others_do() {
+        let folder = TempDir::new().unwrap();
+        let settings = FeedSettings {
+            path: folder.path().join("list"),
+            ..FeedSettings::default()
+        };
+        fs::write(&settings.path, "192.0.2.1\n").unwrap();
+        let now = Timestamp::now();
+        let set = |hours| {
+            let file = fs::File::options().append(true).open(&settings.path).unwrap();
+            file.set_modified((now + SignedDuration::from_hours(hours)).into()).unwrap();
+            file::look("list", &settings, &settings.path, None).feed("list", &settings, now)
+        };
+        let month = SignedDuration::from_hours(30 * 24);
+        let ahead = set(70 * 365 * 24);
+        assert!(ahead.is_in_force(now + month / 2) && !ahead.is_in_force(now + month * 2), "{ahead:?}");
+        assert!(!set(-31 * 24).is_in_force(now), "what was written long ago is old at once");
+    }
+
+    #[test]
     fn the_last_good_file_stays_in_force_until_it_is_too_old() {
         let folder = TempDir::new().unwrap();
         let settings = FeedSettings {
