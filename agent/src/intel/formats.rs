@@ -23,6 +23,7 @@ use super::{
     refused::Refused,
     settings::{FeedSettings, Format},
 };
+use crate::sinks::visible::visible;
 
 /// A longer line is refused.
 const LONGEST_LINE: u64 = 1 << 16;
@@ -30,8 +31,12 @@ const LONGEST_LINE: u64 = 1 << 16;
 /// A larger JSON document is refused: all of it is in memory while it is read. Of lines there may be more.
 const LARGEST_DOCUMENT: u64 = 128 << 20;
 
-/// Reads a feed.
+/// Reads a feed. Why it cannot be read goes into alerts and logs, and may quote what others wrote.
 pub fn read(settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Contents, String> {
+    contents(settings, input).map_err(|reason| visible(&reason).into_owned())
+}
+
+fn contents(settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Contents, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     let start = input.fill_buf().map_err(unreadable)?;
     let format = match settings.format {
