@@ -281,6 +281,7 @@ fn indicators_of_kunai() {
 fn what_lists_no_address_is_no_feed() {
     for (format, text, reason) in [
         (Format::Plain, "", "lists no address"),
+        (Format::Csv, "PK\u{3}\u{4}\u{14}", "it is packed (zip)"),
         (Format::Plain, "# nothing\n", "lists no address"),
         (Format::Plain, "<html>\n", "\"<html>\" is no address"),
         (Format::Stix, "{", "no bundle of STIX"),
