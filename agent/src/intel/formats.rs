@@ -29,7 +29,7 @@ use crate::sinks::visible::visible;
 const LONGEST_LINE: u64 = 1 << 16;
 
 /// A larger JSON document is refused: all of it is in memory while it is read. Of lines there may be more.
-const LARGEST_DOCUMENT: u64 = 128 << 20;
+pub const LARGEST_DOCUMENT: u64 = 128 << 20;
 
 /// Reads a feed. Why it cannot be read goes into alerts and logs, and may quote what others wrote.
 pub fn read(settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Contents, String> {

@@ -2,7 +2,7 @@
 //! changes nothing: what it last said stays in force until that is too old, and a health event says why.
 //!
 //! A file is read where it is. What is fetched is kept as a file in the folder of the agent's state, so that all are read
-//! in the same way, and nothing that fetches ever parses.
+//! in the same way. Who fetches takes apart no more than the pages of a collection, which end nowhere else.
 
 mod body;
 mod failure;

@@ -54,7 +54,7 @@ pub(super) async fn collection(
             return Ok(Outcome::Unchanged);
         }
     }
-    let most = requests.most();
+    let most = requests.most().of_document();
     let bundle = Limited::new(begin(kept)?, most);
     let mut added = None;
     let mut pages = Pages::new(bundle).map_err(|error| most.failure(&error))?;
@@ -118,7 +118,8 @@ async fn page(requests: &Requests, url: &Url, query: &[(&str, &str)]) -> Result<
     let answer = good(requests.get(&url, &headers).await?)?;
     let added = validator(answer.headers(), ADDED_LAST);
     let mut text = Vec::new();
-    write(answer, requests.most(), &mut text).await?;
+    // A page is in memory while it is taken apart, and its bundle while that is read.
+    write(answer, requests.most().of_document(), &mut text).await?;
     Ok((text, added))
 }
 
