@@ -38,6 +38,8 @@ pub struct Feed {
     pub contents: Arc<Contents>,
     /// When it last said so: a file was written then, a server asked.
     pub fresh: Option<Timestamp>,
+    /// When its server was last asked by an agent before this one.
+    pub asked: Option<Timestamp>,
     /// Why what the source has now is not in force.
     pub broken: Option<String>,
     /// The same once it is worth telling, or why what is in force is too old.
@@ -131,6 +133,7 @@ impl Feed {
             stamp: None,
             contents: Arc::new(contents),
             fresh: None,
+            asked: None,
             broken: None,
             trouble: None,
             failures: 0,
@@ -237,7 +240,13 @@ mod tests {
             (Format::Plain, "192.0.2.1\n", None, 29, true),
             (Format::Plain, "192.0.2.1\n", None, 30, false),
             (Format::Plain, "192.0.2.1\n", Some(day * 2), 2, false),
-            (Format::Plain, "192.0.2.1\n", Some(day * 0), 3000, true),
+            (
+                Format::Plain,
+                "192.0.2.1\n",
+                Some(jiff::SignedDuration::ZERO),
+                3000,
+                true,
+            ),
             (Format::Warninglist, warninglist, None, 3000, true),
             (Format::Warninglist, warninglist, Some(day), 1, false),
         ] {
@@ -248,7 +257,11 @@ mod tests {
             };
             let mut feed = Arc::into_inner(feed("old", text, settings)).unwrap();
             feed.fresh = Some(fresh);
-            assert_eq!(feed.is_in_force(fresh + day * days), is_there, "{format:?} {max_age:?} {days}");
+            assert_eq!(
+                feed.is_in_force(fresh + day * days),
+                is_there,
+                "{format:?} {max_age:?} {days}"
+            );
         }
     }
 }

@@ -76,6 +76,7 @@ struct Seen {
     contents: Arc<Contents>,
     stamp: Option<Stamp>,
     fresh: Option<Timestamp>,
+    asked: Option<Timestamp>,
     broken: Option<String>,
     /// Whether that is worth an alert.
     is_told: bool,
@@ -89,6 +90,7 @@ impl Seen {
             contents: Arc::clone(&before.contents),
             stamp: before.stamp,
             fresh: before.fresh,
+            asked: before.asked,
             broken: before.broken.clone(),
             is_told: before.broken.is_some() && before.trouble.is_some(),
             failures: before.failures,
@@ -102,6 +104,7 @@ impl Seen {
             stamp: self.stamp,
             contents: self.contents,
             fresh: self.fresh,
+            asked: self.asked,
             broken: self.broken,
             trouble: None,
             failures: self.failures,

@@ -92,6 +92,7 @@ fn from_disk(name: &str, settings: &FeedSettings, source: &Url, kept: &Kept, bef
         }
     };
     Seen {
+        asked: kept.asked(source),
         failures: before.map_or(0, |before| before.failures),
         ..seen
     }
