@@ -31,8 +31,11 @@ use tokio::{
 };
 use tracing::warn;
 
-pub use self::fetch::{check, reach};
 use self::fetcher::{Fetcher, News};
+pub use self::{
+    fetch::{check, reach},
+    taxii::bundle_of_pages,
+};
 use super::{Sender, rules::watcher, stillness::Stillness, wall_clock};
 use crate::{
     event::{Event, Health, Kind},
@@ -326,13 +329,20 @@ mod tests {
         let now = Timestamp::now();
         let set = |hours| {
             let file = fs::File::options().append(true).open(&settings.path).unwrap();
-            file.set_modified((now + SignedDuration::from_hours(hours)).into()).unwrap();
+            file.set_modified((now + SignedDuration::from_hours(hours)).into())
+                .unwrap();
             file::look("list", &settings, &settings.path, None).feed("list", &settings, now)
         };
         let month = SignedDuration::from_hours(30 * 24);
         let ahead = set(70 * 365 * 24);
-        assert!(ahead.is_in_force(now + month / 2) && !ahead.is_in_force(now + month * 2), "{ahead:?}");
-        assert!(!set(-31 * 24).is_in_force(now), "what was written long ago is old at once");
+        assert!(
+            ahead.is_in_force(now + month / 2) && !ahead.is_in_force(now + month * 2),
+            "{ahead:?}"
+        );
+        assert!(
+            !set(-31 * 24).is_in_force(now),
+            "what was written long ago is old at once"
+        );
     }
 
     #[test]

@@ -99,6 +99,16 @@ pub(super) async fn reach(requests: &Requests, url: &Url) -> Result<(), Failure>
     parse(&text).map(drop)
 }
 
+/// The bundle that pages become; `None` where one of them is none. For who looks whether some break the reader
+/// (`cargo xtask fuzz`).
+pub fn bundle_of_pages(texts: &[&[u8]]) -> Option<Vec<u8>> {
+    let mut pages = Pages::new(Vec::new()).ok()?;
+    for text in texts {
+        pages.add(&parse(text).ok()?.objects).ok()?;
+    }
+    pages.end().ok()
+}
+
 /// Where a collection's objects are.
 fn objects(collection: &Url) -> Url {
     let mut url = collection.clone();
@@ -172,16 +182,12 @@ mod tests {
 
     #[test]
     fn pages_become_one_bundle() {
-        let mut bundle = Vec::new();
-        let mut pages = Pages::new(&mut bundle).unwrap();
-        for text in [
+        let texts = [
             r#"{"more": true, "next": "1", "objects": [{"a": 1}, {"b": 2}]}"#,
             "{}",
             r#"{"objects": [3]}"#,
-        ] {
-            pages.add(&parse(text.as_bytes()).unwrap().objects).unwrap();
-        }
-        pages.end().unwrap();
+        ];
+        let bundle = bundle_of_pages(&texts.map(str::as_bytes)).unwrap();
         let bundle: serde_json::Value = serde_json::from_slice(&bundle).unwrap();
         assert_eq!(bundle["objects"], serde_json::json!([{"a": 1}, {"b": 2}, 3]));
         assert!(parse(b"<html>").is_err());
