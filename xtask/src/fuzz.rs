@@ -49,8 +49,14 @@ impl Target {
 }
 
 /// An input that takes 10 s hangs the agent for as long. No input of a target is so large that more than the agent may have
-/// for a million indicators need be asked for at once; freed memory that the sanitizer holds back is most of the rest.
-const LIMITS: [&str; 3] = ["-timeout=10", "-malloc_limit_mb=64", "-rss_limit_mb=1024"];
+/// for a million indicators need be asked for at once; freed memory that the sanitizer holds back is most of the rest. Of
+/// larger inputs, as whole feeds are, the beginning is tried, or a second would see no more than six of them.
+const LIMITS: [&str; 4] = [
+    "-timeout=10",
+    "-max_len=16384",
+    "-malloc_limit_mb=64",
+    "-rss_limit_mb=1024",
+];
 
 /// Fuzzes these targets, or all, for so long each. What is found once is begun with the next time.
 pub(crate) fn fuzz(workspace: &Workspace, targets: &[Target], minutes: u32) -> Result<()> {
