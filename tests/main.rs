@@ -67,6 +67,7 @@ mod status;
 mod storm;
 mod temporary_folder;
 mod threat;
+mod threat_matrix;
 mod threat_network;
 mod unix_sockets;
 mod unwritable_state;

@@ -24,14 +24,14 @@ use crate::{
 pub(crate) const TITLE: &str = "Connection to a known suspicious IP address";
 
 /// An agent with feeds in a folder of its own.
-struct Feeds {
+pub(crate) struct Feeds {
     folder: TempDir,
-    agent: Tocsin,
+    pub(crate) agent: Tocsin,
 }
 
 impl Feeds {
     /// Starts an agent with these files, and with what the configuration says of each beside its path.
-    fn start(feeds: &[(&str, &str, &str)], arguments: &[&str]) -> Self {
+    pub(crate) fn start(feeds: &[(&str, &str, &str)], arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config: String = feeds
             .iter()

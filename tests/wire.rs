@@ -1,6 +1,7 @@
 //! What connections say first: real clients of TLS and HTTP, on this node and in a container.
 
 use std::{
+    fs,
     io::{IoSlice, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd as _,
@@ -14,7 +15,7 @@ use crate::{
     dockerd::Dockerd,
     fixtures,
     network::in_own_network,
-    ocsf::{brief, container_id, fact, has_signal, level},
+    ocsf::{brief, container_id, fact, has_signal, level, port as port_of},
     tocsin::Tocsin,
     watch::titles_about,
 };
@@ -244,6 +245,30 @@ fn a_hello_in_several_writes_is_one_and_what_is_neither_says_nothing() {
                 "{event:#}"
             );
         }
+    });
+}
+
+#[test]
+fn however_many_say_nothing_what_others_say_is_read() {
+    const RULE: &str = "title: Something is said\nid: 00000000-0000-4000-8000-000000000002\n\
+                        logsource: {product: linux, category: network_connection}\n\
+                        detection: {said: {http.host: api.tocsin.test}, condition: said}\nlevel: high\n";
+    let folder = tempfile::tempdir().unwrap();
+    let (rules, config) = (folder.path().join("rules"), folder.path().join("tocsin.toml"));
+    fs::create_dir(&rules).unwrap();
+    fs::write(rules.join("said.yml"), RULE).unwrap();
+    fs::write(&config, "[wire]\nof = 'everywhere'\n").unwrap();
+    let rules = rules.to_str().unwrap();
+    let agent = Tocsin::start_in(folder.path(), &config, &["--rules-dir", rules]);
+    in_own_network(|| {
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        let (_listener, port) = listen(here);
+        let mut client = TcpStream::connect((here, port)).unwrap();
+        // Nobody listens there.
+        (0..20_000).for_each(|_| assert!(TcpStream::connect((here, 1)).is_err()));
+        client.write_all(REQUEST).unwrap();
+        let alert = agent.wait_for_alert("Something is said", |_| true);
+        assert_eq!(port_of(&alert), Some(port.into()));
     });
 }
 

@@ -99,7 +99,7 @@ mod bpf {
         let owner = current_owner();
         // SAFETY: the helper reads the context's socket.
         let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-        let is_watched = protocol == TCP && wire::watch(cookie, owner, remote, remote_port, family);
+        let is_watched = protocol == TCP && wire::watch(ctx, owner, remote, remote_port, family);
         if protocol == UDP && remote_port == dns::PORT {
             dns::remember(cookie, owner);
         }

@@ -66,13 +66,18 @@ pub(crate) use bpf::watch;
 
 #[cfg(target_arch = "bpf")]
 mod bpf {
+    use core::ptr;
+
     use aya_ebpf::{
         EbpfContext,
         bindings::bpf_sock,
-        helpers::{bpf_get_current_task, bpf_get_socket_cookie, bpf_tcp_sock, generated::bpf_skb_load_bytes},
-        macros::{cgroup_skb, map},
-        maps::LruHashMap,
-        programs::SkBuffContext,
+        btf_maps::SkStorage,
+        helpers::{
+            bpf_get_current_task, bpf_get_socket_cookie, bpf_tcp_sock,
+            generated::{bpf_sk_storage_get, bpf_skb_load_bytes},
+        },
+        macros::{btf_map, cgroup_skb},
+        programs::{SkBuffContext, SockAddrContext},
     };
 
     use super::{CONTAINERS, EVERYWHERE, FEW_BYTES, MANY_BYTES, MOST_BYTES, PORTS, TAG, WireRecord};
@@ -112,19 +117,25 @@ mod bpf {
         wanted: u32,
     }
 
-    /// The connections that have yet to speak, by their sockets' cookies. Those that never do are forgotten when others
-    /// come.
-    #[map]
-    static WATCHED: LruHashMap<u64, Watched> = LruHashMap::with_max_entries(16_384, 0);
+    /// The connections that have yet to speak, each with its socket: none can push out another's, and one that ends takes
+    /// its own along. Since 5.2, for programs of `connect` since 5.3.
+    #[btf_map]
+    static WATCHED: SkStorage<Watched> = SkStorage::new();
 
     /// Watches what a TCP socket says first that connects to that address, if it is one that the agent wants to know of;
     /// whether it is.
     #[inline(always)]
-    pub(crate) fn watch(cookie: u64, owner: SocketOwner, remote: [u8; 16], remote_port: u16, family: u16) -> bool {
+    pub(crate) fn watch(
+        ctx: &SockAddrContext,
+        owner: SocketOwner,
+        remote: [u8; 16],
+        remote_port: u16,
+        family: u16,
+    ) -> bool {
         if !is_wanted(remote_port) {
             return false;
         }
-        let watched = Watched {
+        let mut watched = Watched {
             owner,
             remote,
             remote_port,
@@ -133,8 +144,15 @@ mod bpf {
             taken: 0,
             wanted: 0,
         };
-        // A full table forgets its oldest.
-        WATCHED.insert(cookie, watched, 0).is_ok()
+        // SAFETY: the context's socket. One whose options use up all its memory (`net.core.optmem_max`) has none left.
+        let place = unsafe { WATCHED.get_or_insert_ptr_mut(ctx, Some(&mut watched)) };
+        if place.is_null() {
+            return false;
+        }
+        // It may have connected before, in vain.
+        // SAFETY: the map's value lives as long as the program; a socket connects once at a time.
+        unsafe { *place = watched };
+        true
     }
 
     #[inline(always)]
@@ -142,8 +160,8 @@ mod bpf {
         // SAFETY: statics. Volatile, since the agent changes the values before the programs are loaded.
         let (scope, ports) = unsafe {
             (
-                core::ptr::read_volatile(&raw const WIRE_SCOPE),
-                core::ptr::read_volatile(&raw const WIRE_PORTS),
+                ptr::read_volatile(&raw const WIRE_SCOPE),
+                ptr::read_volatile(&raw const WIRE_PORTS),
             )
         };
         // SAFETY: the helper only reads which task runs.
@@ -175,18 +193,20 @@ mod bpf {
     /// Takes what is wanted of a packet, which may be the last of the beginning.
     #[inline(always)]
     fn take(ctx: &SkBuffContext, socket: *mut bpf_sock, is_last: bool) {
+        let map = ptr::from_ref(&WATCHED).cast_mut().cast();
+        // SAFETY: the map, and the packet's socket, which is a whole one.
+        let watched = unsafe { bpf_sk_storage_get(map, socket.cast(), ptr::null_mut(), 0) }.cast::<Watched>();
+        if watched.is_null() {
+            return;
+        }
+        // SAFETY: the map's value lives as long as the program. A socket sends one packet at a time.
+        let watched = unsafe { &mut *watched };
         // SAFETY: the helper reads the packet's socket.
         let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-        let Some(watched) = WATCHED.get_ptr_mut(cookie) else {
-            return;
-        };
-        // SAFETY: the map's value lives as long as the program. A socket sends one packet at a time; an entry that is
-        // replaced meanwhile is another's of the same size.
-        let watched = unsafe { &mut *watched };
         let goes_on = take_some(ctx, socket, cookie, watched).is_some();
         if is_last || !goes_on || (watched.wanted != 0 && watched.taken >= watched.wanted) {
-            // It may have been forgotten meanwhile.
-            let _ = WATCHED.remove(cookie);
+            // SAFETY: the packet's socket. Its value may be gone already.
+            let _ = unsafe { WATCHED.delete(socket) };
         }
     }
 
@@ -327,7 +347,7 @@ mod bpf {
             (*record).cookie = cookie;
             (*record).local = local(socket, watched.family);
             (*record).remote = watched.remote;
-            (*record).local_port = core::ptr::read_volatile(&raw const (*socket).src_port) as u16;
+            (*record).local_port = ptr::read_volatile(&raw const (*socket).src_port) as u16;
             (*record).remote_port = watched.remote_port;
             (*record).family = watched.family;
             (*record).length = length as u16;
@@ -349,11 +369,11 @@ mod bpf {
         // SAFETY: the packet's socket, of which these fields may be read.
         unsafe {
             if family != AF_INET6 {
-                return first_four(core::ptr::read_volatile(&raw const (*socket).src_ip4).to_ne_bytes());
+                return first_four(ptr::read_volatile(&raw const (*socket).src_ip4).to_ne_bytes());
             }
             let mut address = [0; 16];
             for (index, bytes) in address.chunks_exact_mut(4).enumerate() {
-                let word = core::ptr::read_volatile((&raw const (*socket).src_ip6).cast::<u32>().add(index));
+                let word = ptr::read_volatile((&raw const (*socket).src_ip6).cast::<u32>().add(index));
                 bytes.copy_from_slice(&word.to_ne_bytes());
             }
             address

@@ -38,6 +38,8 @@ pub struct Feed {
     pub contents: Arc<Contents>,
     /// When it last said so: a file was written then, a server asked.
     pub fresh: Option<Timestamp>,
+    /// When its server was last asked by an agent before this one.
+    pub asked: Option<Timestamp>,
     /// Why what the source has now is not in force.
     pub broken: Option<String>,
     /// The same once it is worth telling, or why what is in force is too old.
@@ -58,8 +60,10 @@ pub struct Contents {
 /// By what a change of a file is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// When it was written.
+    /// When it was written, as it says itself.
     pub written: Timestamp,
+    /// When something of it was last changed, which nobody can set.
+    pub changed: Timestamp,
     /// Which file it is.
     pub inode: u64,
     /// How long it is.
@@ -108,6 +112,18 @@ impl Intel {
     }
 }
 
+impl Stamp {
+    /// When it was written, as far as is known now. A time that is yet to come was set by somebody, and would keep the
+    /// file in force until then.
+    pub fn fresh(&self, now: Timestamp) -> Timestamp {
+        if self.written <= now {
+            self.written
+        } else {
+            self.changed.min(now)
+        }
+    }
+}
+
 impl Feed {
     /// A feed that nobody watches.
     pub fn new(name: &str, settings: FeedSettings, contents: Contents) -> Self {
@@ -117,6 +133,7 @@ impl Feed {
             stamp: None,
             contents: Arc::new(contents),
             fresh: None,
+            asked: None,
             broken: None,
             trouble: None,
             failures: 0,
@@ -125,9 +142,8 @@ impl Feed {
 
     /// When what it says is too old, unless its source says it again.
     pub fn end(&self) -> Timestamp {
-        let max_age = self.settings.max_age;
-        let end = self.fresh.filter(|_| !max_age.is_zero());
-        let end = end.and_then(|fresh| fresh.checked_add(max_age).ok());
+        let fresh_and_age = self.fresh.zip(self.settings.max_age());
+        let end = fresh_and_age.and_then(|(fresh, age)| fresh.checked_add(age).ok());
         end.unwrap_or(Timestamp::MAX)
     }
 
@@ -219,14 +235,33 @@ mod tests {
     fn what_is_too_old_is_not_in_force() {
         let day = jiff::SignedDuration::from_hours(24);
         let fresh = Timestamp::UNIX_EPOCH;
-        let mut feed = Arc::into_inner(feed("old", "192.0.2.1\n", FeedSettings::default())).unwrap();
-        feed.fresh = Some(fresh);
-        let intel = Intel {
-            feeds: vec![Arc::new(feed)],
-        };
-        for (days, is_there) in [(29, true), (30, false)] {
-            let found = intel.find("192.0.2.1".parse().unwrap(), true, fresh + day * days);
-            assert_eq!(found.is_some(), is_there, "after {days} days");
+        let warninglist = r#"{"type": "string", "list": ["192.0.2.1"]}"#;
+        for (format, text, max_age, days, is_there) in [
+            (Format::Plain, "192.0.2.1\n", None, 29, true),
+            (Format::Plain, "192.0.2.1\n", None, 30, false),
+            (Format::Plain, "192.0.2.1\n", Some(day * 2), 2, false),
+            (
+                Format::Plain,
+                "192.0.2.1\n",
+                Some(jiff::SignedDuration::ZERO),
+                3000,
+                true,
+            ),
+            (Format::Warninglist, warninglist, None, 3000, true),
+            (Format::Warninglist, warninglist, Some(day), 1, false),
+        ] {
+            let settings = FeedSettings {
+                format,
+                max_age,
+                ..FeedSettings::default()
+            };
+            let mut feed = Arc::into_inner(feed("old", text, settings)).unwrap();
+            feed.fresh = Some(fresh);
+            assert_eq!(
+                feed.is_in_force(fresh + day * days),
+                is_there,
+                "{format:?} {max_age:?} {days}"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 
 #[cfg(fuzzing)]
 // Rules are compiled before the clock of an input runs.
-libfuzzer_sys::fuzz_target!(init: fuzz::login(&[]), |bytes: &[u8]| fuzz::login(bytes));
+libfuzzer_sys::fuzz_target!(init: { fuzz::login(&[]); }, |bytes: &[u8]| { fuzz::login(bytes); });
 
 #[cfg(not(fuzzing))]
 fn main() -> std::io::Result<()> {

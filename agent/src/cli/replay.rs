@@ -116,7 +116,7 @@ impl ReplayArgs {
 fn feed(path: &Path) -> (String, FeedSettings) {
     let settings = FeedSettings {
         path: path.to_owned(),
-        max_age: SignedDuration::ZERO,
+        max_age: Some(SignedDuration::ZERO),
         ..FeedSettings::default()
     };
     (path.display().to_string(), settings)

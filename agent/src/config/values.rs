@@ -48,6 +48,34 @@ pub mod duration {
     }
 }
 
+/// A length of time, or an empty text for what is usual.
+pub mod optional_duration {
+    use jiff::SignedDuration;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use super::NumberOrText;
+
+    /// As other lengths of time.
+    pub fn serialize<S: Serializer>(duration: &Option<SignedDuration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::duration::serialize(duration, serializer),
+            None => serializer.serialize_str(""),
+        }
+    }
+
+    /// As text, or a number of seconds.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {
+        let text = match NumberOrText::deserialize(deserializer)? {
+            NumberOrText::Number(seconds) => seconds.to_string(),
+            NumberOrText::Text(text) => text,
+        };
+        if text.is_empty() {
+            return Ok(None);
+        }
+        super::parse_duration(&text).map(Some).map_err(D::Error::custom)
+    }
+}
+
 /// The size of the ring: `8MiB`, or a number of bytes.
 pub mod ring {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};

@@ -1,28 +1,19 @@
 //! What is remembered of who logs in from where: attempts that came to nothing, by address and network, and who came in
 //! from there before. Only who was let in teaches: whoever tries leaves no more than a count.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _},
-    net::IpAddr,
-    num::NonZeroUsize,
-    sync::Arc,
-};
+mod failures;
+
+use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
 use lru::LruCache;
-use rustc_hash::FxBuildHasher;
 
+pub use self::failures::Failures;
 use crate::event::{Login, Outcome, Remembered, baseline::Sight};
-
-/// Networks whose failures are counted: at some 150 bytes 600 KiB, and only where so many try.
-const NETWORKS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not 0");
 
 /// Users with the networks from which they came in. Strangers cannot add to them.
 pub const SIGHTS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not 0");
-
-/// How long nothing may come of an address until its failures count no more.
-const FORGOTTEN: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long a user need not come in from somewhere until it is as if he never had.
 const UNSEEN: SignedDuration = SignedDuration::from_hours(180 * 24);
@@ -30,33 +21,11 @@ const UNSEEN: SignedDuration = SignedDuration::from_hours(180 * 24);
 /// How exactly it is kept when somebody was last seen: each time would have all that was learned written.
 const PRECISELY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Names that are told apart.
-const NAMES: usize = 16;
-
-/// Attempts that came to nothing, by network.
-#[derive(Debug)]
-pub struct Failures(LruCache<IpNet, Run>);
-
-/// Failures, none longer than [`FORGOTTEN`] after the one before.
-#[derive(Debug, Default)]
-struct Run {
-    count: u32,
-    last: Timestamp,
-    /// Hashes of the names that were tried.
-    names: Vec<u32>,
-}
-
 /// Who came in from where.
 #[derive(Debug)]
 pub struct Sights {
     seen: LruCache<(Arc<str>, IpNet), (Timestamp, Timestamp)>,
     changed: bool,
-}
-
-impl Default for Failures {
-    fn default() -> Self {
-        Self(LruCache::new(NETWORKS))
-    }
 }
 
 impl Default for Sights {
@@ -75,12 +44,11 @@ pub fn remember(login: &mut Login, time: Timestamp, failures: &mut Failures, sig
     };
     let (host, network) = networks(ip);
     let user: Arc<str> = (&*login.user).into();
-    let network_run = failures.run(network, time);
-    let (network_failures, failed_users) = network_run.map_or((0, 0), |run| (run.count, run.names.len()));
+    let (network_failures, failed_users) = failures.of(network, time);
     login.remembered = Some(Arc::new(Remembered {
-        failures: failures.run(host, time).map_or(0, |run| run.count),
+        failures: failures.of(host, time).0,
         network_failures,
-        failed_users: failed_users.try_into().unwrap_or(u32::MAX),
+        failed_users,
         first_seen: sights.first_seen(&user, host, time),
         network_first_seen: sights.first_seen(&user, network, time),
     }));
@@ -88,6 +56,7 @@ pub fn remember(login: &mut Login, time: Timestamp, failures: &mut Failures, sig
         Some(Outcome::Success) => {
             sights.note(&user, host, time);
             sights.note(&user, network, time);
+            failures.forgive(host, network, &user);
         }
         Some(Outcome::Failure) if can_be_guessed(&login.method) => {
             failures.note(host, time, login);
@@ -112,33 +81,6 @@ fn networks(ip: IpAddr) -> (IpNet, IpNet) {
     };
     let of = |length| IpNet::new(ip, length).map_or(IpNet::from(ip), |network| network.trunc());
     (of(host), of(network))
-}
-
-impl Failures {
-    fn run(&mut self, network: IpNet, time: Timestamp) -> Option<&Run> {
-        self.0.get(&network).filter(|run| run.lasts(time))
-    }
-
-    fn note(&mut self, network: IpNet, time: Timestamp, login: &Login) {
-        let run = self.0.get_or_insert_mut(network, Run::default);
-        if !run.lasts(time) {
-            *run = Run::default();
-        }
-        run.count = run.count.saturating_add(login.times);
-        run.last = time;
-        let mut hasher = FxBuildHasher.build_hasher();
-        hasher.write(login.user.as_bytes());
-        let name = (hasher.finish() >> 32) as u32;
-        if run.names.len() < NAMES && !run.names.contains(&name) {
-            run.names.push(name);
-        }
-    }
-}
-
-impl Run {
-    fn lasts(&self, time: Timestamp) -> bool {
-        self.count > 0 && time.duration_since(self.last) < FORGOTTEN
-    }
 }
 
 impl Sights {
@@ -243,21 +185,59 @@ mod tests {
     const HOUR: i64 = 3600;
     const DAY: i64 = 24 * HOUR;
 
+    const FAILURE: Outcome = Outcome::Failure;
+
     #[test]
-    fn failures_are_counted_until_an_hour_passes_without_one() {
+    fn failures_count_for_an_hour() {
         let mut table = Table::default();
-        let mut fails = |second, ip, user| table.see(second, ip, user, Outcome::Failure);
-        assert_eq!(fails(0, "192.0.2.1", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(HOUR - 1, "192.0.2.1", "root"), (1, 1, 1, false, false));
-        assert_eq!(fails(2 * HOUR - 2, "192.0.2.2", "admin"), (0, 2, 1, false, false));
-        assert_eq!(fails(2 * HOUR - 2, "192.0.3.1", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(3 * HOUR - 3, "192.0.2.1", "root"), (0, 3, 2, false, false));
-        assert_eq!(fails(4 * HOUR - 3, "192.0.2.1", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(0, "2001:db8:1:2::a", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(1, "2001:db8:1:2::b", "root"), (1, 1, 1, false, false));
-        assert_eq!(fails(2, "2001:db8:1:3::b", "root"), (0, 2, 1, false, false));
-        assert_eq!(fails(0, "::ffff:198.51.100.1", "root"), (0, 0, 0, false, false));
-        assert_eq!(fails(1, "198.51.100.1", "root"), (1, 1, 1, false, false));
+        let mut fails = |second, ip, user| table.see(second, ip, user, FAILURE);
+        let tried = |failures, network, names| (failures, network, names, false, false);
+        assert_eq!(fails(0, "192.0.2.1", "root"), tried(0, 0, 0));
+        assert_eq!(fails(HOUR - 1, "192.0.2.1", "root"), tried(1, 1, 1));
+        assert_eq!(fails(HOUR, "192.0.2.2", "admin"), tried(0, 1, 1));
+        assert_eq!(fails(HOUR, "192.0.3.1", "root"), tried(0, 0, 0));
+        assert_eq!(fails(HOUR + 1, "192.0.2.1", "root"), tried(1, 2, 2));
+        // A line that is late.
+        assert_eq!(fails(HOUR - 2, "192.0.2.1", "root"), tried(2, 3, 2));
+        assert_eq!(fails(2 * HOUR - 1, "192.0.2.1", "root"), tried(2, 3, 2));
+        assert_eq!(fails(20 * HOUR, "192.0.2.1", "root"), tried(0, 0, 0));
+        assert_eq!(fails(0, "2001:db8:1:2::a", "root"), tried(0, 0, 0));
+        assert_eq!(fails(1, "2001:db8:1:2::b", "root"), tried(1, 1, 1));
+        assert_eq!(fails(2, "2001:db8:1:3::b", "root"), tried(0, 2, 1));
+        assert_eq!(fails(0, "::ffff:198.51.100.1", "root"), tried(0, 0, 0));
+        assert_eq!(fails(1, "198.51.100.1", "root"), tried(1, 1, 1));
+    }
+
+    #[test]
+    fn who_comes_in_has_mistyped_and_nobody_else() {
+        let mut table = Table::default();
+        for user in ["bob", "bob", "eve"] {
+            table.see(0, "192.0.2.1", user, FAILURE);
+        }
+        table.see(0, "192.0.2.2", "bob", FAILURE);
+        let bob = table.see(1, "192.0.2.1", "bob", Outcome::Success);
+        assert_eq!((bob.0, bob.1, bob.2), (3, 4, 2));
+        let next = table.see(2, "192.0.2.1", "ann", Outcome::Success);
+        assert_eq!((next.0, next.1, next.2), (1, 2, 2), "eve's, and bob's from next door");
+        table.see(3, "192.0.2.2", "bob", Outcome::Success);
+        table.see(3, "192.0.2.1", "eve", Outcome::Success);
+        let last = table.see(4, "192.0.2.1", "kim", Outcome::Success);
+        assert_eq!((last.0, last.1, last.2), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_busy_address_gathers_nothing_and_an_attack_from_there_shows() {
+        let (mut table, bastion) = (Table::default(), "192.0.2.1");
+        for number in 0..2_000_i64 {
+            let user = format!("user{}", number % 200);
+            table.see(number * 300, bastion, &user, FAILURE);
+            let (failures, _, users, ..) = table.see(number * 300 + 5, bastion, &user, Outcome::Success);
+            assert!(failures == 1 && users == 1, "{failures} under {users} names");
+        }
+        for second in 600_000..600_030 {
+            table.see(second, bastion, "root", FAILURE);
+        }
+        assert_eq!(table.see(600_031, bastion, "root", Outcome::Success).0, 30);
     }
 
     #[test]
@@ -299,7 +279,7 @@ mod tests {
             table.see(0, &ip, &number.to_string(), Outcome::Failure);
             table.see(1, "203.0.113.1", &number.to_string(), Outcome::Failure);
         }
-        assert_eq!(table.failures.0.len(), NETWORKS.get());
+        assert_eq!(table.failures.len(), failures::NETWORKS.get());
         assert_eq!(
             table.see(2, "203.0.113.1", "root", Outcome::Failure),
             (40_000, 40_000, 16, false, false)

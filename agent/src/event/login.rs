@@ -67,7 +67,7 @@ impl Outcome {
 /// What is remembered of an address, and of an address and a user, before a line was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remembered {
-    /// Attempts from the address that came to nothing, each less than an hour before the next.
+    /// Attempts from the address that came to nothing in the last hour, but for those of users who came in since.
     pub failures: u32,
     /// The same of its network.
     pub network_failures: u32,

@@ -23,17 +23,25 @@ use super::{
     refused::Refused,
     settings::{FeedSettings, Format},
 };
+use crate::sinks::visible::visible;
 
 /// A longer line is refused.
 const LONGEST_LINE: u64 = 1 << 16;
 
 /// A larger JSON document is refused: all of it is in memory while it is read. Of lines there may be more.
-const LARGEST_DOCUMENT: u64 = 128 << 20;
+pub const LARGEST_DOCUMENT: u64 = 128 << 20;
 
-/// Reads a feed.
+/// Reads a feed. Why it cannot be read goes into alerts and logs, and may quote what others wrote.
 pub fn read(settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Contents, String> {
+    contents(settings, input).map_err(|reason| visible(&reason).into_owned())
+}
+
+fn contents(settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Contents, String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     let start = input.fill_buf().map_err(unreadable)?;
+    if let Some(packer) = packer(start) {
+        return Err(format!("it is packed ({packer}): a feed is read as it is"));
+    }
     let format = match settings.format {
         Format::Auto => detect(start).ok_or("nobody can tell its format: set it")?,
         Format::Misp if !is_json(start) => Format::Csv,
@@ -63,6 +71,20 @@ pub fn read(settings: &FeedSettings, input: &mut dyn BufRead) -> Result<Contents
         list,
         refused: reading.refused,
     })
+}
+
+/// By what a file is packed that begins so.
+fn packer(start: &[u8]) -> Option<&'static str> {
+    const PACKERS: [(&[u8], &str); 6] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"PK\x03\x04", "zip"),
+        (b"BZh", "bzip2"),
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
+    ];
+    let found = PACKERS.iter().find(|(magic, _)| start.starts_with(magic));
+    found.map(|(_, name)| *name)
 }
 
 /// The beginning of a file as text, without what says nothing.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::sinks::visible::visible;
+
 /// So many are told; so much of each.
 const TOLD: usize = 10;
 const LONGEST: usize = 160;
@@ -16,11 +18,11 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Notes one.
+    /// Notes one. The reason goes into logs, and may quote what others wrote.
     pub fn add(&mut self, line: Option<usize>, reason: impl fmt::Display) {
         self.count += 1;
         if self.told.len() < TOLD {
-            let mut reason = reason.to_string();
+            let mut reason = visible(&reason.to_string()).into_owned();
             reason.truncate(reason.floor_char_boundary(LONGEST));
             self.told.push((line, reason));
         }

@@ -56,9 +56,10 @@ pub struct FeedSettings {
     pub direction: Direction,
     /// The licence under which the feed may be used: `tocsin status` shows it.
     pub licence: String,
-    /// What was not written, or confirmed by its server, for so long is not in force, and an alert says so; 0: it always is.
-    #[serde(with = "values::duration")]
-    pub max_age: SignedDuration,
+    /// What was not written, or confirmed by its server, for so long is not in force, and an alert says so; 0: it always is;
+    /// empty: 30d, and 0 for a warninglist, without which what it silences would alert.
+    #[serde(with = "values::optional_duration")]
+    pub max_age: Option<SignedDuration>,
 }
 
 impl Default for FeedSettings {
@@ -77,8 +78,20 @@ impl Default for FeedSettings {
             confidence: 50,
             direction: Direction::Both,
             licence: String::new(),
-            max_age: SignedDuration::from_hours(30 * 24),
+            max_age: None,
         }
+    }
+}
+
+impl FeedSettings {
+    /// How old may be what is in force; `None`: however old.
+    pub fn max_age(&self) -> Option<SignedDuration> {
+        const USUAL: SignedDuration = SignedDuration::from_hours(30 * 24);
+        let usual = match self.format {
+            Format::Warninglist => SignedDuration::ZERO,
+            Format::Auto | Format::Plain | Format::Csv | Format::Stix | Format::Misp | Format::Kunai => USUAL,
+        };
+        Some(self.max_age.unwrap_or(usual)).filter(|age| !age.is_zero())
     }
 }
 

@@ -2,7 +2,7 @@
 //! changes nothing: what it last said stays in force until that is too old, and a health event says why.
 //!
 //! A file is read where it is. What is fetched is kept as a file in the folder of the agent's state, so that all are read
-//! in the same way, and nothing that fetches ever parses.
+//! in the same way. Who fetches takes apart no more than the pages of a collection, which end nowhere else.
 
 mod body;
 mod failure;
@@ -31,8 +31,11 @@ use tokio::{
 };
 use tracing::warn;
 
-pub use self::fetch::{check, reach};
 use self::fetcher::{Fetcher, News};
+pub use self::{
+    fetch::{check, reach},
+    taxii::bundle_of_pages,
+};
 use super::{Sender, rules::watcher, stillness::Stillness, wall_clock};
 use crate::{
     event::{Event, Health, Kind},
@@ -76,6 +79,7 @@ struct Seen {
     contents: Arc<Contents>,
     stamp: Option<Stamp>,
     fresh: Option<Timestamp>,
+    asked: Option<Timestamp>,
     broken: Option<String>,
     /// Whether that is worth an alert.
     is_told: bool,
@@ -89,6 +93,7 @@ impl Seen {
             contents: Arc::clone(&before.contents),
             stamp: before.stamp,
             fresh: before.fresh,
+            asked: before.asked,
             broken: before.broken.clone(),
             is_told: before.broken.is_some() && before.trouble.is_some(),
             failures: before.failures,
@@ -102,6 +107,7 @@ impl Seen {
             stamp: self.stamp,
             contents: self.contents,
             fresh: self.fresh,
+            asked: self.asked,
             broken: self.broken,
             trouble: None,
             failures: self.failures,
@@ -310,6 +316,33 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(200), again).await.is_err());
         assert!(told.try_recv().is_err(), "nothing has changed");
         assert_eq!(contained(|| panic!("on purpose")), None::<()>);
+    }
+
+    #[test]
+    fn a_file_from_the_future_grows_old_as_others_do() {
+        let folder = TempDir::new().unwrap();
+        let settings = FeedSettings {
+            path: folder.path().join("list"),
+            ..FeedSettings::default()
+        };
+        fs::write(&settings.path, "192.0.2.1\n").unwrap();
+        let now = Timestamp::now();
+        let set = |hours| {
+            let file = fs::File::options().append(true).open(&settings.path).unwrap();
+            file.set_modified((now + SignedDuration::from_hours(hours)).into())
+                .unwrap();
+            file::look("list", &settings, &settings.path, None).feed("list", &settings, now)
+        };
+        let month = SignedDuration::from_hours(30 * 24);
+        let ahead = set(70 * 365 * 24);
+        assert!(
+            ahead.is_in_force(now + month / 2) && !ahead.is_in_force(now + month * 2),
+            "{ahead:?}"
+        );
+        assert!(
+            !set(-31 * 24).is_in_force(now),
+            "what was written long ago is old at once"
+        );
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct Position {
     #[serde(default)]
     within: bool,
     mark: Vec<u8>,
+    /// While something of a file that was rotated is yet to come: where the one was read to that has the name now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    successor: Option<Box<Self>>,
 }
 
 /// An open file.
@@ -84,8 +87,15 @@ impl LogFile {
         let mut current = Tail::open(path).ok();
         let (mut former, mut lost) = (None, false);
         if !current.as_mut().is_some_and(|tail| tail.resume(position, true)) {
-            former = former_of(path, position).map(|tail| (tail, Instant::now() + AFTERWARDS));
-            lost = former.is_none();
+            let mut rest = former_of(path, position);
+            if let Some(successor) = &position.successor
+                && !current.as_mut().is_some_and(|tail| tail.resume(successor, true))
+            {
+                // Rotated once more. Of the one before no more than half a line was yet to come.
+                rest = former_of(path, successor);
+            }
+            lost = rest.is_none();
+            former = rest.map(|tail| (tail, Instant::now() + AFTERWARDS));
         }
         let tails = current.iter_mut().chain(former.as_mut().map(|(tail, _)| tail));
         tails.for_each(Tail::skip_too_much);
@@ -129,10 +139,16 @@ impl LogFile {
     }
 
     /// Where it was read to; `None` where there is no file.
-    pub fn position(&self) -> Option<&Position> {
+    pub fn position(&self) -> Option<Position> {
+        let current = self.current.as_ref().map(|tail| tail.at.clone());
         let former = self.former.as_ref().map(|(tail, _)| tail);
-        let unread = former.filter(|tail| tail.length().is_ok_and(|length| length > tail.at.offset));
-        unread.or(self.current.as_ref()).map(|tail| &tail.at)
+        match former.filter(|tail| tail.length().is_ok_and(|length| length > tail.at.offset)) {
+            Some(unread) => Some(Position {
+                successor: current.map(Box::new),
+                ..unread.at.clone()
+            }),
+            None => current,
+        }
     }
 
     /// What was written last before that, whole lines of at most so many bytes.
@@ -222,6 +238,7 @@ impl Tail {
         self.at = Position {
             device: self.at.device,
             inode: self.at.inode,
+            successor: None,
             ..position.clone()
         };
         true

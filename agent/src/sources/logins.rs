@@ -286,9 +286,7 @@ impl Reader {
         let kept = match &self.source {
             Source::None(_) => None,
             Source::Journal(journal) => journal.position().map(Kept::Journal),
-            Source::File(path, file) => file
-                .position()
-                .map(|position| Kept::File(path.clone(), position.clone())),
+            Source::File(path, file) => file.position().map(|position| Kept::File(path.clone(), position)),
         };
         let (Some(state), Some(kept)) = (&self.state, kept) else {
             return;

@@ -40,6 +40,18 @@ const READ_IMPLIES_EXEC: u32 = 0x0040_0000;
 /// Executable files of a process that are told.
 const LIBRARIES: usize = 1_024;
 
+/// How much is understood of any bytes as what a process says of its memory: a list of mappings, an environment, and what
+/// stands in `ld.so.preload`. For who looks whether some of them break a reader (`cargo xtask fuzz`).
+pub fn understood_of(bytes: &[u8]) -> usize {
+    let maps = Maps::parse(bytes);
+    let touching = (0..maps.iter().count()).map(|index| maps.before(index).take(LIBRARIES).count());
+    let held = maps.iter().filter(|mapping| maps.at(mapping.start).is_some());
+    let mapped = touching.sum::<usize>() + held.count() + maps.libraries(LIBRARIES).len();
+    let variables = preload::VARIABLES.map(|name| preload::values(bytes, name).len());
+    let named = preload::named_in_file(&String::from_utf8_lossy(bytes)).len();
+    mapped + variables.iter().sum::<usize>() + named
+}
+
 /// How much may be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

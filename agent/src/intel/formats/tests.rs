@@ -281,6 +281,7 @@ fn indicators_of_kunai() {
 fn what_lists_no_address_is_no_feed() {
     for (format, text, reason) in [
         (Format::Plain, "", "lists no address"),
+        (Format::Csv, "PK\u{3}\u{4}\u{14}", "it is packed (zip)"),
         (Format::Plain, "# nothing\n", "lists no address"),
         (Format::Plain, "<html>\n", "\"<html>\" is no address"),
         (Format::Stix, "{", "no bundle of STIX"),
@@ -300,6 +301,24 @@ fn what_lists_no_address_is_no_feed() {
         let found = read_as(format, text).unwrap_err();
         assert!(found.contains(reason), "{found}");
     }
+}
+
+#[test]
+fn what_is_quoted_of_a_feed_cannot_paint_a_terminal() {
+    let stix = "{\"objects\": [{\"type\": \"indicator\", \"pattern\": \"[ipv4-addr:value = '1\\u001b[2J']\"}]}";
+    let warninglist = "{\"type\": \"\\u001b[2J\", \"list\": [\"192.0.2.1\"]}";
+    for (format, text) in [
+        (Format::Plain, "192.0.2.1\u{1b}[2J\n"),
+        (Format::Csv, "dst_ip\n0.0.0.0/0\u{202e}\n"),
+        (Format::Stix, stix),
+        (Format::Warninglist, warninglist),
+    ] {
+        let found = read_as(format, text).unwrap_err();
+        assert!(!found.contains(['\u{1b}', '\u{202e}']), "{found:?}");
+    }
+    let mut refused = Refused::default();
+    refused.add(None, "a\nb\u{9b}31m");
+    assert_eq!(refused.told[0].1, "a\\nb\\u{9b}31m");
 }
 
 #[test]

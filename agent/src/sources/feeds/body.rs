@@ -15,7 +15,7 @@ use hyper::{
 use tokio::time::timeout;
 
 use super::{failure::Failure, request::header_text};
-use crate::http;
+use crate::{http, intel::formats::LARGEST_DOCUMENT};
 
 /// A server may be silent for so long.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
@@ -28,8 +28,9 @@ pub(super) fn silent() -> Failure {
 /// How much a server may say.
 #[derive(Clone, Copy)]
 pub(super) struct Most {
-    /// As it is set.
     mib: u64,
+    /// Who says so.
+    by: &'static str,
 }
 
 /// Writes down what an answer says, unpacked, as it comes.
@@ -67,8 +68,21 @@ async fn copy<W: Write>(mut body: Incoming, most: Most, mut out: W) -> Result<W,
 }
 
 impl Most {
+    /// As it is set.
     pub(super) fn new(mib: u64) -> Self {
-        Self { mib }
+        Self { mib, by: "max-mib" }
+    }
+
+    /// The same of a document of JSON, which is read in memory.
+    pub(super) fn of_document(self) -> Self {
+        let most = LARGEST_DOCUMENT >> 20;
+        if self.mib <= most {
+            return self;
+        }
+        Self {
+            mib: most,
+            by: "the most of a document",
+        }
     }
 
     fn bytes(self) -> u64 {
@@ -77,7 +91,7 @@ impl Most {
 
     /// What is said of more.
     pub(super) fn exceeded(self) -> Failure {
-        Failure::Refused(format!("it has more than {} MiB (max-mib)", self.mib))
+        Failure::Refused(format!("it has more than {} MiB ({})", self.mib, self.by))
     }
 
     /// Why something could not be written.

@@ -13,6 +13,7 @@ use hyper::{
 };
 use tempfile::NamedTempFile;
 use tokio::{runtime, time::timeout};
+use tracing::debug;
 use url::Url;
 
 use super::{
@@ -42,6 +43,9 @@ pub(super) fn fetch(
     block_on(async {
         let (source, url) = remote(settings)?;
         let requests = requests(name, settings, url)?;
+        if let Err(error) = kept.ask(url) {
+            debug!(feed = name, reason = %error, "an agent that is started now would ask again");
+        }
         let known = known(&kept, url, is_conditional);
         match source {
             Source::Taxii(_) => taxii::collection(&requests, url, &known, &kept).await,

@@ -24,6 +24,9 @@ use crate::intel::{
 /// The first rest after a failure; each further one is twice as long, until the schedule's is reached.
 const REST: Duration = Duration::from_secs(2);
 
+/// How long a server has its peace after it was asked in vain, however often the agent is started.
+const PEACE: Duration = Duration::from_mins(1);
+
 /// So many failures in a row are worth an alert: a server that is started anew is none.
 const TOLD: u32 = 3;
 
@@ -181,13 +184,17 @@ fn find<'a>(intel: &'a Intel, name: &str) -> Option<&'a Feed> {
 
 /// When a feed is fetched first: an agent that is started again and again does not fetch each time.
 fn first(settings: &FeedSettings, feed: Option<&Feed>) -> Instant {
-    let every = settings.every.unsigned_abs();
     let same = feed.filter(|feed| feed.settings == *settings);
-    let fresh = same.and_then(|feed| feed.fresh);
-    let age = fresh.map(|fresh| Timestamp::now().duration_since(fresh));
-    // A clock that was ahead says nothing.
-    let age = age.filter(|age| !age.is_negative());
-    Instant::now() + age.map_or(Duration::ZERO, |age| every.saturating_sub(age.unsigned_abs()))
+    let now = Timestamp::now();
+    let rest_since = |time: Option<Timestamp>, rest: Duration| {
+        let age = time.map(|time| now.duration_since(time));
+        // A clock that was ahead says nothing.
+        let age = age.filter(|age| !age.is_negative());
+        age.map_or(Duration::ZERO, |age| rest.saturating_sub(age.unsigned_abs()))
+    };
+    let fresh = rest_since(same.and_then(|feed| feed.fresh), settings.every.unsigned_abs());
+    let asked = rest_since(same.and_then(|feed| feed.asked), PEACE);
+    Instant::now() + fresh.max(asked)
 }
 
 fn rest(failures: u32, failure: &Failure, every: Duration) -> Duration {
@@ -263,6 +270,14 @@ mod tests {
         assert_eq!(due(&Intel::default()), 0);
         assert_eq!(due(&fetched(&settings, Duration::from_mins(20))), 40);
         assert_eq!(due(&fetched(&settings, Duration::from_hours(20))), 0);
+        let asked = |ago| {
+            let mut feed = Feed::new("c2", settings["c2"].clone(), crate::intel::Contents::default());
+            feed.asked = Some(Timestamp::now() - Duration::from_secs(ago));
+            Intel {
+                feeds: vec![Arc::new(feed)],
+            }
+        };
+        assert_eq!([1, 61].map(|ago| due(&asked(ago))), [1, 0], "in vain");
     }
 
     #[tokio::test]

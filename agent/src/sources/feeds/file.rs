@@ -32,7 +32,7 @@ pub(super) fn look(name: &str, settings: &FeedSettings, path: &Path, before: Opt
     let seen = match read {
         Ok(contents) => Seen {
             contents,
-            fresh: known.map(|stamp| stamp.written),
+            fresh: known.map(|stamp| stamp.fresh(Timestamp::now())),
             ..Seen::default()
         },
         Err(reason) => {
@@ -54,6 +54,7 @@ pub(super) fn stamp(metadata: &Metadata) -> io::Result<Stamp> {
     }
     Ok(Stamp {
         written: Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)?,
+        changed: Timestamp::from_second(metadata.ctime()).map_err(io::Error::other)?,
         inode: metadata.ino(),
         bytes: metadata.len(),
     })

@@ -13,6 +13,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use tempfile::{Builder, NamedTempFile};
@@ -67,6 +68,9 @@ impl Fetched {
 /// So begins the name of a file that is still being fetched, and that of no feed.
 const UNFINISHED: &str = ".";
 
+/// So ends the name of a file that tells when a server was asked, and that of no feed.
+const ASKED: &str = ".asked";
+
 /// Where a feed is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -117,12 +121,35 @@ impl Kept {
         }))
     }
 
+    /// Notes that this source is asked now.
+    pub(super) fn ask(&self, source: &Url) -> io::Result<()> {
+        self.make_folder()?;
+        fs::write(self.asked_path(), fingerprint(source))
+    }
+
+    /// When that source was last asked, whatever came of it.
+    pub(super) fn asked(&self, source: &Url) -> Option<Timestamp> {
+        let of = fs::read_to_string(self.asked_path()).ok()?;
+        let metadata = fs::metadata(self.asked_path()).ok()?;
+        Some(stamp(&metadata).ok()?.written).filter(|_| of == fingerprint(source))
+    }
+
+    fn asked_path(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(ASKED);
+        path.into()
+    }
+
+    fn make_folder(&self) -> io::Result<&Path> {
+        let folder = self.path.parent().unwrap_or(Path::new("/"));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        Ok(folder)
+    }
+
     /// A new file for what is being fetched, which is gone once nobody has it any more. Nothing else is touched by it: a
     /// fetch by former settings may still go on.
     pub(super) fn begin(&self) -> io::Result<NamedTempFile> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        Builder::new().prefix(UNFINISHED).tempfile_in(folder)
+        Builder::new().prefix(UNFINISHED).tempfile_in(self.make_folder()?)
     }
 
     /// Keeps what was fetched from now on, in the place of what was kept before.
@@ -156,7 +183,8 @@ fn fingerprint(source: &Url) -> String {
 /// Removes what is kept of feeds that are not fetched any more.
 pub(super) fn remove_others(state: &Path, feeds: &Feeds) {
     remove(state, |name| {
-        let is_wanted = feeds.get(name).is_some_and(FeedSettings::is_fetched);
+        let feed = name.strip_suffix(ASKED).unwrap_or(name);
+        let is_wanted = feeds.get(feed).is_some_and(FeedSettings::is_fetched);
         !is_wanted && !name.starts_with(UNFINISHED)
     });
 }
@@ -268,6 +296,25 @@ mod tests {
         assert!(confirmed.written >= first.written);
         assert_eq!((confirmed.inode, confirmed.bytes), (first.inode, first.bytes));
         assert_eq!(text(&kept, &source).as_deref(), Some("192.0.2.1\n"));
+    }
+
+    #[test]
+    fn when_a_source_was_asked_is_known_of_that_source() {
+        let state = tempfile::tempdir().unwrap();
+        let (kept, source) = (Kept::new(state.path(), "c2"), url("https://feeds.example/hunter2"));
+        assert_eq!(kept.asked(&source), None);
+        let before = Timestamp::now() - Duration::from_secs(2);
+        kept.ask(&source).unwrap();
+        assert!(kept.asked(&source).unwrap() > before);
+        assert_eq!(kept.asked(&url("https://feeds.example/other")), None);
+        let settings = FeedSettings {
+            url: Some(source.clone()),
+            ..FeedSettings::default()
+        };
+        remove_others(state.path(), &Feeds::from([("c2".to_owned(), settings)]));
+        assert!(kept.asked(&source).is_some());
+        remove_others(state.path(), &Feeds::new());
+        assert_eq!(kept.asked(&source), None);
     }
 
     #[test]

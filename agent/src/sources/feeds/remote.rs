@@ -78,7 +78,7 @@ fn from_disk(name: &str, settings: &FeedSettings, source: &Url, kept: &Kept, bef
         Ok(Some((contents, stamp))) => Seen {
             contents,
             stamp: Some(stamp),
-            fresh: Some(stamp.written),
+            fresh: Some(stamp.fresh(Timestamp::now())),
             ..Seen::default()
         },
         Err(reason) => {
@@ -92,6 +92,7 @@ fn from_disk(name: &str, settings: &FeedSettings, source: &Url, kept: &Kept, bef
         }
     };
     Seen {
+        asked: kept.asked(source),
         failures: before.map_or(0, |before| before.failures),
         ..seen
     }

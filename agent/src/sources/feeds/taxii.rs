@@ -54,7 +54,7 @@ pub(super) async fn collection(
             return Ok(Outcome::Unchanged);
         }
     }
-    let most = requests.most();
+    let most = requests.most().of_document();
     let bundle = Limited::new(begin(kept)?, most);
     let mut added = None;
     let mut pages = Pages::new(bundle).map_err(|error| most.failure(&error))?;
@@ -99,6 +99,16 @@ pub(super) async fn reach(requests: &Requests, url: &Url) -> Result<(), Failure>
     parse(&text).map(drop)
 }
 
+/// The bundle that pages become; `None` where one of them is none. For who looks whether some break the reader
+/// (`cargo xtask fuzz`).
+pub fn bundle_of_pages(texts: &[&[u8]]) -> Option<Vec<u8>> {
+    let mut pages = Pages::new(Vec::new()).ok()?;
+    for text in texts {
+        pages.add(&parse(text).ok()?.objects).ok()?;
+    }
+    pages.end().ok()
+}
+
 /// Where a collection's objects are.
 fn objects(collection: &Url) -> Url {
     let mut url = collection.clone();
@@ -118,7 +128,8 @@ async fn page(requests: &Requests, url: &Url, query: &[(&str, &str)]) -> Result<
     let answer = good(requests.get(&url, &headers).await?)?;
     let added = validator(answer.headers(), ADDED_LAST);
     let mut text = Vec::new();
-    write(answer, requests.most(), &mut text).await?;
+    // A page is in memory while it is taken apart, and its bundle while that is read.
+    write(answer, requests.most().of_document(), &mut text).await?;
     Ok((text, added))
 }
 
@@ -171,16 +182,12 @@ mod tests {
 
     #[test]
     fn pages_become_one_bundle() {
-        let mut bundle = Vec::new();
-        let mut pages = Pages::new(&mut bundle).unwrap();
-        for text in [
+        let texts = [
             r#"{"more": true, "next": "1", "objects": [{"a": 1}, {"b": 2}]}"#,
             "{}",
             r#"{"objects": [3]}"#,
-        ] {
-            pages.add(&parse(text.as_bytes()).unwrap().objects).unwrap();
-        }
-        pages.end().unwrap();
+        ];
+        let bundle = bundle_of_pages(&texts.map(str::as_bytes)).unwrap();
         let bundle: serde_json::Value = serde_json::from_slice(&bundle).unwrap();
         assert_eq!(bundle["objects"], serde_json::json!([{"a": 1}, {"b": 2}, 3]));
         assert!(parse(b"<html>").is_err());

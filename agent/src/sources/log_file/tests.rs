@@ -44,7 +44,7 @@ impl Log {
 
     /// Another reader goes on where this one is.
     fn restart(&mut self, meanwhile: impl FnOnce(&Self)) {
-        let position = serde_json::to_string(self.reader.position().unwrap()).unwrap();
+        let position = serde_json::to_string(&self.reader.position().unwrap()).unwrap();
         meanwhile(self);
         let position = serde_json::from_str(&position).unwrap();
         self.reader = LogFile::resume(&self.path("auth.log"), &position);
@@ -142,6 +142,32 @@ fn another_reader_goes_on_where_one_has_ended() {
     });
     assert_eq!(log.lines(), ["five"]);
     assert!(log.reader.has_lost());
+}
+
+#[test]
+fn half_a_line_in_a_rotated_log_has_nothing_repeated() {
+    let mut log = Log::new("before\n");
+    log.append("auth.log", "one\nhal");
+    assert_eq!(log.lines(), ["one"]);
+    log.rotate("auth.log.1");
+    log.append("auth.log", "two\n");
+    assert_eq!(log.lines(), ["two"]);
+    log.restart(|log| log.append("auth.log", "three\n"));
+    assert_eq!(log.lines(), ["three"]);
+    log.restart(|log| log.append("auth.log.1", "f\n"));
+    assert_eq!(log.lines(), ["half"]);
+    assert!(!log.reader.has_lost());
+
+    log.append("auth.log.1", "hal");
+    assert!(log.lines().is_empty());
+    log.restart(|log| {
+        log.append("auth.log", "four\n");
+        fs::rename(log.path("auth.log.1"), log.path("auth.log.2")).unwrap();
+        log.rotate("auth.log.1");
+        log.append("auth.log", "five\n");
+    });
+    assert_eq!(log.lines(), ["four", "five"]);
+    assert!(!log.reader.has_lost());
 }
 
 #[test]

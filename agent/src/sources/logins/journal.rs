@@ -40,6 +40,9 @@ const WAITING: u32 = 3;
 /// More fields than journald takes in an entry, which are 1,024, and its own.
 const MOST_FIELDS: usize = 2_048;
 
+/// Below are the system's own users.
+const FIRST_PERSON: u32 = 1_000;
+
 /// Of a longer text only the beginning is handed on.
 const LONGEST_MESSAGE: usize = 16 << 10;
 
@@ -78,6 +81,8 @@ pub(super) struct Entry {
     pub message: String,
     /// Whether the writer can be who it says, by what the kernel told journald: everybody may write to the journal.
     pub genuine: bool,
+    /// Whether a person's process wrote it, and none of the system's own users.
+    pub by_person: bool,
 }
 
 /// What a look found, in order.
@@ -247,11 +252,13 @@ fn read(entry: &EntryRef) -> Option<Entry> {
     let program = text("SYSLOG_IDENTIFIER").or_else(|| text("_COMM"))?;
     let message = entry.get("MESSAGE")?;
     let time = Timestamp::from_microsecond(entry.realtime_usec().try_into().ok()?).ok()?;
+    let uid = number("_UID");
     Some(Entry {
         time,
         process: number("SYSLOG_PID").or_else(|| number("_PID")),
         message: String::from_utf8_lossy(&message[..message.len().min(LONGEST_MESSAGE)]).into_owned(),
-        genuine: is_genuine(&program, number("_UID"), text("_EXE").as_deref()),
+        genuine: is_genuine(&program, uid, text("_EXE").as_deref()),
+        by_person: uid.is_some_and(|uid| uid >= FIRST_PERSON),
         program: program.into_owned(),
     })
 }
@@ -259,8 +266,6 @@ fn read(entry: &EntryRef) -> Option<Entry> {
 /// Whether a writer of that user and executable can be that program. sshd and login are root's; su and sudo run as whoever
 /// asks, so their file has to be theirs, if journald could still see it; what else lets people in runs as the system's.
 fn is_genuine(program: &str, uid: Option<u32>, exe: Option<&str>) -> bool {
-    /// Below are the system's own users.
-    const FIRST_PERSON: u32 = 1_000;
     let Some(uid) = uid else {
         // From another machine, whose journal said so.
         return true;

@@ -48,7 +48,7 @@ impl Maps {
         Ok(Self::parse(&text))
     }
 
-    fn parse(text: &[u8]) -> Self {
+    pub(super) fn parse(text: &[u8]) -> Self {
         Self(text.split(|byte| *byte == b'\n').filter_map(Mapping::parse).collect())
     }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Variables that name such libraries (`ld.so(8)`).
-const VARIABLES: [&str; 2] = ["LD_PRELOAD", "LD_AUDIT"];
+pub(super) const VARIABLES: [&str; 2] = ["LD_PRELOAD", "LD_AUDIT"];
 
 /// The file that names them for every program of its root.
 const FILE: &str = "/etc/ld.so.preload";
@@ -191,15 +191,19 @@ fn in_file(process: ProcessKey) -> Vec<Preload> {
             return Vec::new();
         }
     };
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    let text: String = lines.collect::<Vec<_>>().join("\n");
-    let libraries = names(&text, |character| character == ':' || character.is_ascii_whitespace());
     let preload = |library| Preload {
         by: "ld.so.preload",
         library,
         loaded: false,
     };
-    libraries.into_iter().map(preload).collect()
+    named_in_file(&text).into_iter().map(preload).collect()
+}
+
+/// The libraries that the text of such a file names.
+pub(super) fn named_in_file(text: &str) -> Vec<Box<str>> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let text: String = lines.collect::<Vec<_>>().join("\n");
+    names(&text, |character| character == ':' || character.is_ascii_whitespace())
 }
 
 fn names(text: &str, is_separator: impl Fn(char) -> bool) -> Vec<Box<str>> {
@@ -220,7 +224,7 @@ fn root(entry: &Process) -> Option<(u64, u64, u64)> {
 }
 
 /// What a variable is set to, each time that it stands there.
-fn values(environment: &[u8], name: &str) -> Vec<String> {
+pub(super) fn values(environment: &[u8], name: &str) -> Vec<String> {
     let variables = environment.split(|byte| *byte == 0);
     let values = variables.filter_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
     values

@@ -57,6 +57,7 @@ fn sift(
             process: None,
             message: (at.monotonic / 1_000_000).to_string(),
             genuine: true,
+            by_person: false,
         })
     };
     let found = journal.sift(entries.into_iter(), now, |at| *at, read)?;

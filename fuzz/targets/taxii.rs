@@ -1,0 +1,12 @@
+//! Collections of TAXII servers.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzz::taxii(bytes);
+});
+
+#[cfg(not(fuzzing))]
+fn main() -> std::io::Result<()> {
+    fuzz::run_files(fuzz::taxii)
+}
