@@ -302,7 +302,7 @@ pub const FIELDS: &[Field] = &[
     field("login.directory", LOGIN, "in which folder", |o| non_empty(&login(o)?.directory)),
     field("login.command", LOGIN, "what shall be run with the other's rights", |o| non_empty(&login(o)?.command)),
     field("login.times", LOGIN, "so often the same was written, where the log daemon counts instead of repeating", |o| number(Some(login(o)?.times).filter(|times| *times > 1)?)),
-    fact("login.failures", LOGIN, "attempts by what can be guessed (no keys) that came to nothing, from that address (IPv6: from its /64) in the hour before this one, but for those of users who were let in from there since", |o| number(remembered(o)?.failures)),
+    fact("login.failures", LOGIN, "attempts by what can be guessed (no keys) that came to nothing, from that address (IPv6: from its /64) in the last 50 to 60 minutes, but for those of users who were let in from there since", |o| number(remembered(o)?.failures)),
     fact("login.network_failures", LOGIN, "the same of its network: /24, IPv6 /48", |o| number(remembered(o)?.network_failures)),
     fact("login.failed_users", LOGIN, "under so many names, as far as they were counted (16), the attempts of that network were made", |o| number(remembered(o)?.failed_users)),
     fact("login.first_seen", LOGIN, "when that user first came in from that address (IPv6: from its /64); absent if that was never seen", |o| time(remembered(o)?.first_seen?)),

@@ -32,8 +32,8 @@ impl Classes {
         let written = match (&class.kind, class.negated) {
             (ClassPerlKind::Digit, false) => "[0-9]",
             (ClassPerlKind::Digit, true) => "[^0-9]",
-            (ClassPerlKind::Space, false) => r"[\t-\r ]",
-            (ClassPerlKind::Space, true) => r"[^\t-\r ]",
+            (ClassPerlKind::Space, false) => r"[\t-\r\x20]",
+            (ClassPerlKind::Space, true) => r"[^\t-\r\x20]",
             (ClassPerlKind::Word, false) => "[0-9A-Za-z_]",
             (ClassPerlKind::Word, true) => "[^0-9A-Za-z_]",
         };
@@ -78,8 +78,8 @@ mod tests {
     #[test]
     fn classes_are_those_of_ascii() {
         let check = |expression: &str, expected: &str| assert_eq!(with_ascii_classes(expression), expected);
-        check(r"^\S+ -\w*c\b", r"^[^\t-\r ]+ -[0-9A-Za-z_]*c(?-u:\b)");
-        check(r"[\w.-]+[^\s/]", r"[[0-9A-Za-z_].-]+[^[\t-\r ]/]");
+        check(r"^\S+ -\w*c\b", r"^[^\t-\r\x20]+ -[0-9A-Za-z_]*c(?-u:\b)");
+        check(r"[\w.-]+[^\s/]", r"[[0-9A-Za-z_].-]+[^[\t-\r\x20]/]");
         check(r"(?i:\d|\\w|[\W\D])", r"(?i:[0-9]|\\w|[[^0-9A-Za-z_][^0-9]])");
         check(r"\p{L}+é", r"\p{L}+é");
         check(r"not an (expression\w", r"not an (expression\w");
@@ -88,7 +88,15 @@ mod tests {
     #[test]
     fn what_is_written_matches_as_before_where_all_is_ascii() {
         let texts = ["python3 -c x", "a\tb", "9_z", "-", "", "x.y", "a-b c"];
-        for expression in [r"^\w+ -\w*c\b", r"[\w.]+[^\s/]$", r"\B", r"^\S+$", r"[\W\d]", r"\bz?"] {
+        for expression in [
+            r"^\w+ -\w*c\b",
+            r"[\w.]+[^\s/]$",
+            r"\B",
+            r"^\S+$",
+            r"[\W\d]",
+            r"\bz?",
+            r"(?x) \S+ \s -c",
+        ] {
             let before = Regex::new(expression).expect("an expression");
             let after = Regex::new(&with_ascii_classes(expression)).expect("an expression");
             for text in texts {
