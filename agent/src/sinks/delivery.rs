@@ -44,6 +44,10 @@ impl Orders {
         self.told().successor.take()
     }
 
+    fn has_successor(&self) -> bool {
+        self.told().successor.is_some()
+    }
+
     fn is_over(&self) -> bool {
         self.told().until.is_some_and(|until| Instant::now() >= until)
     }
@@ -109,7 +113,8 @@ impl Delivery {
         loop {
             match outcome {
                 Ok(()) => break,
-                Err(Failure::Gone(error)) => return Err(error),
+                Err(Failure::Gone(error)) if !self.orders.has_successor() => return Err(error),
+                Err(Failure::Gone(_)) => {}
                 Err(Failure::Refused(error)) => {
                     refused += 1;
                     self.report.lost(1, &format!("{error:#}"));

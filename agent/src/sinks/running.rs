@@ -16,6 +16,7 @@ use super::{
     delivery::{Delivery, Orders},
     open,
     report::Report,
+    stdout,
 };
 use crate::{alert::log::Log, event::Event, sources};
 
@@ -81,7 +82,7 @@ impl Handle {
     }
 
     /// Puts those outputs into force. One that is as it was keeps its connection and what waits for it; one that is to be
-    /// another gets what waits; one that is not there any more has a moment to deliver that. With an error nothing changes.
+    /// another gets what waits; one that is not there any more has a moment to deliver that. With an error in the settings nothing changes.
     ///
     /// It waits for files of keys and certificates, so it must not be called from the stream's thread.
     pub fn reconfigure(&self, outputs: &Outputs) -> Result<()> {
@@ -105,7 +106,7 @@ impl Handle {
         let name = opened.name;
         let present = sinks.iter().position(|sink| sink.name == name && !sink.leaves);
         match present.map(|index| &mut sinks[index]) {
-            Some(present) if present.made_from == opened.made_from => return Ok(()),
+            Some(present) if present.is_made_from(opened.made_from) => return Ok(()),
             Some(present) if !present.thread.is_finished() => {
                 info!(sink = name, "output changed");
                 present.succeed(opened, &self.log);
@@ -167,11 +168,11 @@ impl Handle {
     }
 
     /// Closes the log and lets the sinks deliver what is in it, until `deadline`. Gives those that had not by then, and
-    /// how many alerts each; a sink whose reader has gone misses none.
+    /// how many alerts each; a sink whose reader has gone misses none, and one that was removed has had its time.
     pub fn finish(&self, deadline: Instant) -> Vec<(&'static str, u64)> {
         self.log.close();
         self.living.wait_for_none(deadline);
-        let all: Vec<_> = self.sinks().iter().map(|sink| sink.status(&self.log)).collect();
+        let all = self.status();
         let late = all.into_iter().filter(|sink| sink.waiting > 0);
         late.map(|sink| (sink.name, sink.waiting)).collect()
     }
@@ -183,6 +184,12 @@ impl Handle {
 }
 
 impl Running {
+    /// Whether it is that output. One that ended by a fault is not: it is tried once more. Standard output ends with its
+    /// reader, who does not come back.
+    fn is_made_from(&self, settings: u64) -> bool {
+        self.made_from == settings && (!self.thread.is_finished() || self.name == stdout::SINK.name)
+    }
+
     /// Has another sink take over, with what waits for this one.
     fn succeed(&mut self, opened: Opened, log: &Log) {
         self.made_from = opened.made_from;

@@ -111,6 +111,8 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
     ];
     let configured = all.into_iter().filter(|(.., settings)| !settings.url.is_empty());
     let sinks = configured.map(|(name, section, settings)| {
+        // Before the files are read: where they change in between, the next look finds another.
+        let made_from = fingerprint(settings, &settings.files());
         Ok(Opened {
             name,
             wanted: Wanted {
@@ -118,7 +120,7 @@ fn open(outputs: &Outputs, host: &Arc<Host>) -> Result<Vec<Opened>> {
                 queue: settings.queue,
             },
             sink: Box::new(Webhook::new(section, settings, host)?),
-            made_from: fingerprint(settings, &settings.files()),
+            made_from,
         })
     });
     sinks.collect()
