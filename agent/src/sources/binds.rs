@@ -13,6 +13,7 @@ use tokio::{
     sync::{Semaphore, oneshot},
     time::timeout,
 };
+use tracing::warn;
 
 use super::looks::inside::Inside;
 use crate::event::Mount;
@@ -31,7 +32,8 @@ pub(super) async fn follow(mounts: &mut [Mount], root: &'static Path) {
     }
     let sources: Vec<_> = mounts.iter().take(MOST).map(|mount| mount.source.clone()).collect();
     let looking = async {
-        let place = LOOKS.acquire().await.ok()?;
+        // Whoever has all places will most likely keep them: to wait for one would hold up every container.
+        let place = LOOKS.try_acquire().ok()?;
         let (tell, told) = oneshot::channel();
         let look = move || {
             let _place = place;
@@ -45,7 +47,7 @@ pub(super) async fn follow(mounts: &mut [Mount], root: &'static Path) {
     };
     let found = timeout(PATIENCE, looking).await.ok().flatten();
     if found.is_none() {
-        tracing::debug!(patience = ?PATIENCE, "mounts not followed");
+        warn!(patience = ?PATIENCE, "a container's mounts are not followed: a file system of the node does not answer");
     }
     for (mount, leads_to) in mounts.iter_mut().zip(found.unwrap_or_default()) {
         mount.leads_to = leads_to;

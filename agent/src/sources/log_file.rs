@@ -88,13 +88,17 @@ impl LogFile {
         let (mut former, mut lost) = (None, false);
         if !current.as_mut().is_some_and(|tail| tail.resume(position, true)) {
             let mut rest = former_of(path, position);
-            if let Some(successor) = &position.successor
-                && !current.as_mut().is_some_and(|tail| tail.resume(successor, true))
-            {
-                // Rotated once more. Of the one before no more than half a line was yet to come.
-                rest = former_of(path, successor);
-            }
             lost = rest.is_none();
+            if let Some(successor) = &position.successor {
+                if current.as_mut().is_some_and(|tail| tail.resume(successor, true)) {
+                    // Of the one before, half a line was yet to come.
+                    lost = false;
+                } else {
+                    // Rotated once more.
+                    rest = former_of(path, successor);
+                    lost = rest.is_none();
+                }
+            }
             former = rest.map(|tail| (tail, Instant::now() + AFTERWARDS));
         }
         let tails = current.iter_mut().chain(former.as_mut().map(|(tail, _)| tail));
