@@ -140,9 +140,14 @@ impl Kernel {
     /// Makes everything ready that the configuration wants. For a moment this takes some 20 MiB, as aya reads all of BTF
     /// whether it is told to or not.
     pub fn load(config: &Config) -> Result<Unattached> {
-        let offsets = btf::resolve_fields(Path::new(btf::VMLINUX), KERNEL_FIELDS)?;
+        let (offsets, loader) = thread::scope(|scope| {
+            let loader = scope.spawn(EbpfLoader::new);
+            let offsets = btf::resolve_fields(Path::new(btf::VMLINUX), KERNEL_FIELDS);
+            (offsets, loader.join())
+        });
+        let (offsets, mut loader) = (offsets?, loader.map_err(|_| anyhow!("the loader panicked"))?);
         ensure_ring_buffer()?;
-        let mut ebpf = EbpfLoader::new()
+        let mut ebpf = loader
             .btf(None)
             .override_global(OFFSETS_GLOBAL, offsets.as_slice(), true)
             .override_global(SCOPE_GLOBAL, &scope(config.wire.of), true)

@@ -3,10 +3,11 @@
 //! A reader of our own, since aya's keeps offsets to itself and the crate that could serve is LGPL. It walks the type
 //! table once and keeps nothing of it: aya's would hold some 20 MiB for as long as the programs load.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use agent_ebpf::fields::{ABSENT, KernelField};
 use anyhow::{Context as _, Result, bail, ensure};
+use rustc_hash::FxHashMap;
 
 /// Where the kernel shows its own BTF.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -31,7 +32,7 @@ const MODIFIERS: [u32; 5] = [8, 9, 10, 11, 18];
 /// Reads the running kernel's BTF and finds every field. Those that this kernel lacks are [`ABSENT`].
 pub fn resolve_fields(path: &Path, fields: &[KernelField]) -> Result<Vec<u32>> {
     let bytes = fs::read(path).with_context(|| format!("no BTF in this kernel: cannot read {}", path.display()))?;
-    let btf = Btf::parse(&bytes).with_context(|| format!("{} is no BTF", path.display()))?;
+    let btf = Btf::parse(&bytes, fields).with_context(|| format!("{} is no BTF", path.display()))?;
     Ok(fields
         .iter()
         .map(|field| btf.resolve(field).unwrap_or(ABSENT))
@@ -44,8 +45,15 @@ struct Btf<'a> {
     strings: &'a [u8],
     /// Where type N starts in `bytes`; type 0 is `void`.
     types: Vec<u32>,
-    /// The structures, unions and enumerations of each name.
-    by_name: HashMap<&'a [u8], Vec<u32>>,
+    /// The structures, unions and enumerations of each name that is asked for: a kernel has some ten thousand others.
+    by_name: FxHashMap<&'a [u8], Vec<u32>>,
+}
+
+/// The name that begins at that offset among the strings.
+fn string(strings: &[u8], offset: u32) -> Result<&[u8]> {
+    let text = strings.get(offset as usize..).context("name out of bounds")?;
+    let end = memchr::memchr(0, text).context("name without end")?;
+    Ok(&text[..end])
 }
 
 /// One entry of the type table.
@@ -62,7 +70,7 @@ struct Type {
 }
 
 impl<'a> Btf<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self> {
+    fn parse(bytes: &'a [u8], fields: &'a [KernelField]) -> Result<Self> {
         ensure!(u16_at(bytes, 0)? == MAGIC, "wrong magic number");
         let header = u32_at(bytes, 4)? as usize;
         let [types_at, types_length, strings_at, strings_length] =
@@ -77,16 +85,18 @@ impl<'a> Btf<'a> {
             bytes,
             strings,
             types: vec![0],
-            by_name: HashMap::new(),
+            by_name: fields
+                .iter()
+                .map(|field| (field.structure.as_bytes(), Vec::new()))
+                .collect(),
         };
         let mut at = types_start;
         while at < types_end {
             let entry = btf.entry(at)?;
-            if [STRUCT, UNION, ENUM, ENUM64].contains(&entry.kind) && entry.name != 0 {
-                btf.by_name
-                    .entry(btf.string(entry.name)?)
-                    .or_default()
-                    .push(btf.types.len() as u32);
+            if [STRUCT, UNION, ENUM, ENUM64].contains(&entry.kind)
+                && let Some(same) = btf.by_name.get_mut(string(strings, entry.name)?)
+            {
+                same.push(btf.types.len() as u32);
             }
             btf.types.push(at as u32);
             at += TYPE_BYTES + entry.tail_bytes()?;
@@ -106,9 +116,7 @@ impl<'a> Btf<'a> {
     }
 
     fn string(&self, offset: u32) -> Result<&'a [u8]> {
-        let text = self.strings.get(offset as usize..).context("name out of bounds")?;
-        let end = text.iter().position(|byte| *byte == 0).context("name without end")?;
-        Ok(&text[..end])
+        string(self.strings, offset)
     }
 
     /// The offset of the field in bytes, the value of an enumerator, or the size of a structure. A name with several
@@ -259,7 +267,7 @@ mod tests {
         let valid = fs::read(VMLINUX).unwrap_or_default();
         for length in [0, 1, 2, 8, 23, 24, 100, 4000] {
             if let Some(cut) = valid.get(..length) {
-                assert!(Btf::parse(cut).is_err(), "{length} bytes");
+                assert!(Btf::parse(cut, &[]).is_err(), "{length} bytes");
             }
         }
         let mut bytes = vec![0u8; 64];
@@ -267,6 +275,6 @@ mod tests {
         bytes[4] = 24;
         bytes[12] = 16;
         bytes[24 + 7] = 0x1F;
-        assert!(Btf::parse(&bytes).is_err());
+        assert!(Btf::parse(&bytes, &[]).is_err());
     }
 }
