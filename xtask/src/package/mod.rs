@@ -135,7 +135,7 @@ fn bill_of_materials(workspace: &Workspace, into: &Path) -> Result<()> {
     .run()
     .context("failed to list what is compiled in")?;
     // It writes one into each crate's folder, and has no option for another.
-    for krate in ["agent-ebpf", "xtask"] {
+    for krate in ["agent-ebpf", "fuzz", "xtask"] {
         sh.remove_path(workspace.root.join(krate).join(BILL))?;
     }
     let written = workspace.root.join("agent").join(BILL);
