@@ -59,7 +59,7 @@ mod tests {
         hide_common(&mut rule);
         let mut hidden = false;
         each(&mut rule, &mut |_, matcher| {
-            hidden |= matches!(matcher, CompiledMatcher::Not(_))
+            hidden |= matches!(matcher, CompiledMatcher::Not(_));
         });
         assert_eq!(!hidden, expected, "{demand}");
     }
