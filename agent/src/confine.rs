@@ -30,7 +30,7 @@ const NEVER: &[i64] = &[
     libc::SYS_finit_module,
     libc::SYS_delete_module,
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_reboot,
     libc::SYS_mount,
     libc::SYS_move_mount,
@@ -48,6 +48,9 @@ const NEVER: &[i64] = &[
     libc::SYS_keyctl,
     libc::SYS_userfaultfd,
 ];
+
+/// `kexec_file_load`, which `libc` does not name for 64-bit Arm with musl (`include/uapi/asm-generic/unistd.h`).
+const KEXEC_FILE_LOAD: i64 = if cfg!(target_arch = "x86_64") { 320 } else { 294 };
 
 /// Confines this thread, and all that it will start.
 pub fn confine() -> Result<()> {
