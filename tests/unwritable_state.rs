@@ -23,13 +23,7 @@ fn a_folder_that_is_read_only_is_said_at_the_start() {
     node.disk.make_read_only();
     let agent = node.agent();
     node.log_in();
-    let lines = node.goes_on_in_vain(&agent);
-    assert!(
-        lines
-            .iter()
-            .all(|line| line.contains("Read-only file system (os error 30)")),
-        "{lines:#?}"
-    );
+    node.goes_on_in_vain(&agent, "Read-only file system (os error 30)");
     assert!(agent.stop().0.success());
 }
 
@@ -39,13 +33,7 @@ fn a_full_disk_is_said_once_and_its_end_too() {
     let filler = node.disk.fill();
     let agent = node.agent();
     node.log_in();
-    let lines = node.goes_on_in_vain(&agent);
-    assert!(
-        lines
-            .iter()
-            .all(|line| line.contains("No space left on device (os error 28)")),
-        "{lines:#?}"
-    );
+    node.goes_on_in_vain(&agent, "No space left on device (os error 28)");
 
     fs::remove_file(filler).unwrap();
     for expected in [
@@ -99,8 +87,8 @@ impl Node {
         log.write_all(line.as_bytes()).unwrap();
     }
 
-    /// The agent alerts while it cannot write; gives what it says of that, each thing once.
-    fn goes_on_in_vain(&self, agent: &Tocsin) -> Vec<String> {
+    /// The agent alerts while it cannot write, and says of each thing once that it cannot, and why.
+    fn goes_on_in_vain(&self, agent: &Tocsin, reason: &str) {
         for expected in [LEARNED, LOGINS] {
             wait_for(expected, PATIENCE, || agent.log().contains(expected).then_some(()));
         }
@@ -108,12 +96,8 @@ impl Node {
         agent.alerts_after_quiet();
         let log = agent.log();
         let state = self.disk.0.display().to_string();
-        let about: Vec<_> = log
-            .lines()
-            .filter(|line| line.contains(&state))
-            .map(str::to_owned)
-            .collect();
+        let about: Vec<_> = log.lines().filter(|line| line.contains(&state)).collect();
         assert_eq!(about.len(), 2, "one line each: {log}");
-        about
+        assert!(about.iter().all(|line| line.contains(reason)), "{about:#?}");
     }
 }

@@ -4,6 +4,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Once,
     thread,
     time::Duration,
 };
@@ -20,6 +21,8 @@ use crate::event::Mount;
 
 /// Looks at the same time. One that waits for a file system that does not answer keeps its place.
 static LOOKS: Semaphore = Semaphore::const_new(4);
+/// That one does not answer is said once.
+static SAID: Once = Once::new();
 /// How long a look may take: the container's first events wait for it.
 const PATIENCE: Duration = Duration::from_millis(300);
 /// So many of a container's mounts are looked at, some microseconds each.
@@ -47,7 +50,8 @@ pub(super) async fn follow(mounts: &mut [Mount], root: &'static Path) {
     };
     let found = timeout(PATIENCE, looking).await.ok().flatten();
     if found.is_none() {
-        warn!(patience = ?PATIENCE, "a container's mounts are not followed: a file system of the node does not answer");
+        // Most likely so for every container to come.
+        SAID.call_once(|| warn!("containers' mounts are not followed: a file system of the node does not answer"));
     }
     for (mount, leads_to) in mounts.iter_mut().zip(found.unwrap_or_default()) {
         mount.leads_to = leads_to;
